@@ -1,0 +1,16 @@
+"""The configuration: pydantic models of params.yaml; imports neither torch, ray nor vllm."""
+
+from simpleseg_core.config._root import Config
+from simpleseg_core.config.annotate import ContourConfig, DescribeConfig, DetectConfig, SegmentConfig
+from simpleseg_core.config.data import CocoConfig, DataConfig, IngestConfig, WebConfig
+from simpleseg_core.config.dataset import DatasetConfig, Style, Task
+from simpleseg_core.config.evaluation import EvaluateConfig, RayConfig, TrackingConfig
+from simpleseg_core.config.refshapes import RefShapesConfig
+from simpleseg_core.config.rewards import RewardConfig
+from simpleseg_core.config.training import ModelConfig, NanoConfig, OptimizerConfig, RLConfig, RolloutConfig, TrainConfig
+
+__all__ = [
+    "CocoConfig", "Config", "ContourConfig", "DataConfig", "DatasetConfig", "DescribeConfig", "DetectConfig", "EvaluateConfig", "IngestConfig",
+    "ModelConfig", "NanoConfig", "OptimizerConfig", "RLConfig", "RayConfig", "RefShapesConfig", "RewardConfig", "RolloutConfig", "SegmentConfig",
+    "Style", "Task", "TrackingConfig", "TrainConfig", "WebConfig",
+]  # fmt: skip

@@ -1,0 +1,132 @@
+"""The tables that stages hand to one another: one pyarrow schema for each kind of row, and how they are read and written.
+
+Every table names its image by `image` (the key inside the tar shard) and `shard` (the tar's file name). Boxes and points are normalised
+to [0, 1] on pixel edges (x right, y down); boxes are xyxy; masks are COCO RLE (`rle_counts`, with `height` and `width` in pixels).
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+_IMAGE = [("image", pa.string()), ("shard", pa.string()), ("width", pa.int32()), ("height", pa.int32())]
+_BOX = [("box", pa.list_(pa.float64(), 4)), ("score", pa.float32())]
+_POLYGONS = pa.list_(pa.list_(pa.list_(pa.float64(), 2)))
+
+INGEST = pa.schema(
+    [
+        ("row_id", pa.string()),
+        ("url", pa.string()),
+        ("text", pa.string()),
+        ("status", pa.string()),
+        ("detail", pa.string()),
+        *_IMAGE,
+        ("sha256", pa.string()),
+        ("phash", pa.string()),
+        ("final_url", pa.string()),
+        ("license", pa.string()),
+        ("bytes", pa.int64()),
+        ("seconds", pa.float64()),
+        ("fetched_at", pa.string()),
+        ("annotations", pa.string()),
+    ]
+)
+"""One row for each row of metadata; `status` is `ok` or the reason of the failure; `annotations` is JSON that came with the data
+(for COCO: a list of {"phrase", "box", "rle"}), empty otherwise."""
+
+BOXES = pa.schema(
+    [
+        ("instance", pa.string()),
+        *_IMAGE,
+        ("caption", pa.string()),
+        ("phrase", pa.string()),
+        ("span_start", pa.int32()),
+        ("span_end", pa.int32()),
+        *_BOX,
+        ("detector", pa.string()),
+        ("url", pa.string()),
+        ("sha256", pa.string()),
+    ]
+)
+"""One row for each detected instance; the span counts characters of the caption."""
+
+MASKS = pa.schema(
+    [*BOXES, ("rle_counts", pa.string()), ("predicted_iou", pa.float32()), ("stability", pa.float32()), ("segmenter", pa.string())]
+)
+
+POLYGONS = pa.schema(
+    [*MASKS, ("point", pa.list_(pa.float64(), 2)), ("polygons", _POLYGONS), ("points", pa.int32()), ("roundtrip_iou", pa.float32())]
+)
+
+DESCRIPTIONS = pa.schema([*POLYGONS, ("description", pa.string()), ("description_source", pa.string())])
+
+_TURN = pa.struct([("task", pa.string()), ("question", pa.string()), ("answer", pa.string())])
+
+CONVERSATIONS = pa.schema([("sample", pa.string()), *_IMAGE, ("source", pa.string()), ("turns", pa.list_(_TURN))])
+"""A training conversation: one image, then questions and answers about it."""
+
+PROMPTS = pa.schema(
+    [
+        ("sample", pa.string()),
+        *_IMAGE,
+        ("benchmark", pa.string()),
+        ("expression", pa.string()),
+        ("kind", pa.string()),
+        ("question", pa.string()),
+        ("task", pa.string()),
+        ("targets", pa.int32()),
+        ("rle_counts", pa.string()),
+        ("box", pa.list_(pa.float64(), 4)),
+    ]
+)
+"""A query with its exact mask: an RL prompt or a benchmark item. `targets` is 0 where the answer is `[]`; `box` is then null."""
+
+PREDICTIONS = pa.schema(
+    [
+        *PROMPTS,
+        ("model", pa.string()),
+        ("answer", pa.string()),
+        ("tokens", pa.int32()),
+        ("valid", pa.bool_()),
+        ("error", pa.string()),
+        ("iou", pa.float64()),
+        ("intersection", pa.int64()),
+        ("union", pa.int64()),
+        ("box_iou", pa.float64()),
+    ]
+)
+
+
+def write_table(rows: Sequence[dict[str, Any]], schema: pa.Schema, path: Path) -> None:
+    """Write rows to a parquet file at once or not at all: a temporary file is renamed into place."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_suffix(path.suffix + ".tmp")
+    pq.write_table(pa.Table.from_pylist(list(rows), schema=schema), temporary, compression="zstd")
+    temporary.replace(path)
+
+
+def read_rows(path: Path, schema: pa.Schema) -> list[dict[str, Any]]:
+    """Rows of one parquet file, or of all `*.parquet` of a folder in name order.
+
+    Raises:
+        FileNotFoundError: nothing there; the message names the stage order.
+        ValueError: a column of the schema is missing.
+    """
+    files = [path] if path.is_file() else sorted(path.glob("*.parquet"))
+    if not files:
+        raise FileNotFoundError(f"{path}: no parquet file here; run the stage that writes it first (`simpleseg status`)")
+    return [row for file in files for row in _read_file(file, schema)]
+
+
+def _read_file(file: Path, schema: pa.Schema) -> list[dict[str, Any]]:
+    try:
+        table = pq.read_table(file)
+    except pa.ArrowInvalid as error:
+        raise ValueError(f"{file}: not a readable parquet file ({error}); delete it and run its stage again") from error
+    missing = [name for name in schema.names if name not in table.column_names]
+    if missing:
+        raise ValueError(f"{file}: columns {missing} are missing; it was written by another version, run its stage again")
+    rows: list[dict[str, Any]] = table.select(schema.names).to_pylist()
+    return rows

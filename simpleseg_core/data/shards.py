@@ -1,0 +1,65 @@
+"""Images in tar shards: an atomic writer and a random-access reader."""
+
+import tarfile
+from collections.abc import Iterable
+from functools import lru_cache
+from io import BytesIO
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+
+def write_shard(images: Iterable[tuple[str, bytes]], path: Path) -> None:
+    """Write (member name, encoded bytes) pairs to a tar, whole or not at all, with the same bytes for the same input."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_suffix(".tar.tmp")
+    with tarfile.open(temporary, "w") as tar:
+        for name, data in images:
+            member = tarfile.TarInfo(name)
+            member.size = len(data)
+            tar.addfile(member, BytesIO(data))
+    temporary.replace(path)
+
+
+def encode_jpeg(image: np.ndarray, quality: int = 92) -> bytes:
+    """JPEG bytes of a uint8 (H, W, 3) RGB image."""
+    buffer = BytesIO()
+    Image.fromarray(image).save(buffer, format="JPEG", quality=quality)
+    return buffer.getvalue()
+
+
+@lru_cache(maxsize=256)
+def _members(path: Path) -> dict[str, tuple[int, int]]:
+    """Member name without its suffix -> (offset, size) in the tar."""
+    with tarfile.open(path) as tar:
+        return {member.name.rsplit(".", 1)[0]: (member.offset_data, member.size) for member in tar if member.isfile()}
+
+
+class ImageStore:
+    """Images of a folder of tar shards, by shard name and key."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def keys(self, shard: str) -> list[str]:
+        """Keys of a shard, in the order they were written."""
+        return list(_members(self.folder / shard))
+
+    def read_bytes(self, shard: str, key: str) -> bytes:
+        """Encoded bytes of one image.
+
+        Raises:
+            KeyError: the shard has no such image.
+        """
+        path = self.folder / shard
+        if key not in _members(path):
+            raise KeyError(f"{path}: no image {key}; the table and the shard come from different runs, run the stage again")
+        offset, size = _members(path)[key]
+        with path.open("rb") as file:
+            file.seek(offset)
+            return file.read(size)
+
+    def read(self, shard: str, key: str) -> Image.Image:
+        """One image, decoded to RGB."""
+        return Image.open(BytesIO(self.read_bytes(shard, key))).convert("RGB")
