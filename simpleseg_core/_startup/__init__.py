@@ -1,0 +1,11 @@
+"""What every interpreter of the environment does first: quiet defaults and the torchvision compatibility hook.
+
+`simpleseg.pth`, installed beside this package, imports it at start-up, so that Ray's and vLLM's workers and plain
+`dvc`, `mlflow` and `prefect` commands behave like our own. Only the standard library may be imported here.
+"""
+
+from simpleseg_core import environment
+from simpleseg_core._startup import torchvision
+
+environment.silence_telemetry()
+torchvision.install()

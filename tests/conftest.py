@@ -1,0 +1,27 @@
+"""What every test shares: quiet, offline process defaults and the optional folder of real photographs."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+from simpleseg_core.environment import apply_defaults
+
+_REPOSITORY = Path(__file__).resolve().parent.parent
+
+apply_defaults(offline=True)
+
+
+@pytest.fixture(scope="session")
+def repository() -> Path:
+    """The root of the checkout under test."""
+    return _REPOSITORY
+
+
+@pytest.fixture(scope="session")
+def coco_tiny() -> Path:
+    """A folder with a COCO `instances.json` and its `images/`, or a skip where there is none."""
+    folder = Path(os.environ.get("SIMPLESEG_COCO_TINY", _REPOSITORY.parent / "shared" / "data" / "coco-tiny"))
+    if not (folder / "instances.json").is_file():
+        pytest.skip(f"no COCO photographs in {folder}: set SIMPLESEG_COCO_TINY to a folder with instances.json")
+    return folder
