@@ -53,27 +53,30 @@ def silence_telemetry() -> None:
 
 
 def apply_defaults(*, threads: int = 1, offline: bool = False) -> None:
-    """Set the defaults of `worker_env` in this process, before torch, vLLM, Ray, Prefect or MLflow are imported.
+    """Set the defaults in this process, before torch, vLLM, Ray, Prefect or MLflow are imported.
 
     Args:
         threads: OpenMP threads of this process.
         offline: never ask the Hugging Face hub; for profiles whose models are all local.
     """
-    _set_defaults(worker_env(threads=threads, offline=offline))
+    _set_defaults(_defaults() | _asked_for(threads, offline))
 
 
 def worker_env(*, threads: int = 1, offline: bool = False) -> dict[str, str]:
-    """The same defaults as variables for a process elsewhere: Ray's `runtime_env`, a container, a subprocess.
+    """Variables for a process elsewhere: Ray's `runtime_env`, a subprocess. What the user has exported wins here too.
 
     One thread by default: OpenMP threads of two processes that share cores spin at each other's barriers, which makes
     vLLM on two cores some twenty times slower.
     """
-    defaults = _TELEMETRY_OFF | _LOCAL_SERVICES | _LIBRARIES | {"OMP_NUM_THREADS": str(threads)}
-    if not has_gpu():
-        defaults |= _CPU_ONLY
-    if offline:
-        defaults["HF_HUB_OFFLINE"] = "1"
-    return defaults
+    return {name: os.environ.get(name, value) for name, value in _defaults().items()} | _asked_for(threads, offline)
+
+
+def _defaults() -> dict[str, str]:
+    return _TELEMETRY_OFF | _LOCAL_SERVICES | _LIBRARIES | ({} if has_gpu() else _CPU_ONLY)
+
+
+def _asked_for(threads: int, offline: bool) -> dict[str, str]:
+    return {"OMP_NUM_THREADS": str(threads)} | ({"HF_HUB_OFFLINE": "1"} if offline else {})
 
 
 def _set_defaults(defaults: dict[str, str]) -> None:
