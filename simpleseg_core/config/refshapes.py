@@ -57,7 +57,9 @@ class RefShapesConfig(Section):
     @model_validator(mode="after")
     def _shapes_are_drawable(self) -> "RefShapesConfig":
         if self.min_radius > self.max_radius:
-            raise ValueError(f"data.refshapes.min_radius {self.min_radius} is above max_radius {self.max_radius}: swap them")
+            raise ValueError(
+                f"data.refshapes.min_radius {self.min_radius} is above max_radius {self.max_radius}: swap them"
+            )
         if _SMALLEST_OUTLINE * self.min_radius**2 < self.min_visible:
             needed = (self.min_visible / _SMALLEST_OUTLINE) ** 0.5
             raise ValueError(
