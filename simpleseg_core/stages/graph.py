@@ -40,7 +40,11 @@ STAGES: dict[str, StageSpec] = {
         "model",
         "evaluate",
     ),
-    "report": _spec({"dataset": "data/dataset", "predictions": "data/predictions"}, {"report": "reports/pipeline"}, "evaluate"),
+    "report": _spec(
+        {"dataset": "data/dataset", "predictions": "data/predictions"},
+        {"metrics": "reports/metrics.json", "differences": "reports/differences.json", "report": "reports/report.html"},
+        "evaluate",
+    ),
 }
 """Every stage also writes `reports/metrics/NAME.json` (its headline numbers) and appends curves to `reports/curves/NAME.csv`."""
 
