@@ -5,6 +5,7 @@ from typing import Literal
 from pydantic import Field, model_validator
 
 from simpleseg_core.config._base import Section
+from simpleseg_core.config.dataset import Task
 from simpleseg_core.config.rewards import RewardConfig
 
 Architecture = Literal["qwen2_5_vl", "kimi_vl"]
@@ -17,7 +18,7 @@ class NanoConfig(Section):
     hidden_size: int = Field(192, gt=0)
     layers: int = Field(4, gt=0)
     heads: int = Field(6, gt=0)
-    kv_heads: int = Field(3, gt=0)
+    kv_heads: int = Field(2, gt=0)
     intermediate_size: int = Field(576, gt=0)
     vision_hidden_size: int = Field(128, gt=0)
     vision_layers: int = Field(3, gt=0)
@@ -68,6 +69,17 @@ class OptimizerConfig(Section):
     grad_clip: float = Field(1.0, gt=0)
 
 
+class Phase(Section):
+    """A stretch of a curriculum over fresh RefShapes scenes."""
+
+    until: float = Field(1.0, gt=0, le=1)
+    """Share of the run's samples at which the phase ends."""
+    tasks: dict[Task, float]
+    """Relative frequency of each task."""
+    max_objects: int = Field(4, ge=1)
+    max_turns: int = Field(4, ge=1)
+
+
 class TrainConfig(Section):
     """A supervised stage (pre-training or SFT)."""
 
@@ -92,13 +104,20 @@ class TrainConfig(Section):
     checkpoint_every: int = Field(100, gt=0)
     probe_every: int = Field(200, gt=0)
     """Steps between two sets of probe images (image, truth, prediction)."""
-    data: Literal["dataset", "stream"] = "dataset"
-    """`stream` draws fresh RefShapes scenes for ever instead of reading the dataset stage's files."""
+    curriculum: tuple[Phase, ...] = ()
+    """Set: train on fresh RefShapes scenes, phase by phase, instead of the dataset stage's files (how the base checkpoint is made)."""
+    loader_workers: int = Field(0, ge=0)
+    """Processes that prepare batches; 0 prepares them in the training process."""
 
     @model_validator(mode="after")
     def _batches_divide(self) -> "TrainConfig":
         if self.batch_size % (self.micro_batch_size * self.workers):
             raise ValueError("batch_size must be a multiple of micro_batch_size x workers: change one of the three")
+        ends = [phase.until for phase in self.curriculum]
+        if ends and (sorted(set(ends)) != ends or ends[-1] != 1):
+            raise ValueError("curriculum: `until` must rise from phase to phase and end at 1")
+        if self.curriculum and self.steps is None:
+            raise ValueError("curriculum: fresh scenes have no epochs, set `steps`")
         return self
 
 

@@ -1,0 +1,1 @@
+"""Training: batches, optimizer, schedule, the supervised loop and the GSPO loop."""
