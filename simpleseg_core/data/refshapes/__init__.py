@@ -13,7 +13,7 @@ from simpleseg_core.data.refshapes._backgrounds import MIN_CONTRAST
 from simpleseg_core.data.refshapes._captions import describe, phrase
 from simpleseg_core.data.refshapes._expressions import KINDS, VOCABULARY, Expression, Kind, Phrase, resolve
 from simpleseg_core.data.refshapes._objects import Query, Scene, ShapeObject
-from simpleseg_core.data.refshapes._outlines import COLORS, PALETTE, SHAPES
+from simpleseg_core.data.refshapes._outlines import COLORS, OUTLINES, PALETTE, SHAPES
 from simpleseg_core.data.refshapes._scene import sample_query, scene
 from simpleseg_core.data.refshapes._splits import SPLITS
 
@@ -21,6 +21,7 @@ __all__ = [
     "COLORS",
     "KINDS",
     "MIN_CONTRAST",
+    "OUTLINES",
     "PALETTE",
     "SHAPES",
     "SPLITS",

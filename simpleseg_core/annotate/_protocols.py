@@ -1,0 +1,91 @@
+"""What the data engine's parts are: protocols of detector, segmenter and describer, and the values they exchange."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+Image = NDArray[np.uint8]
+Mask = NDArray[np.bool_]
+Box = tuple[float, float, float, float]
+"""xyxy, normalised to [0, 1] on pixel edges."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Picture:
+    """One image with what came along: uint8 (H, W, 3) RGB, its caption, and annotations as JSON ("" where there are none)."""
+
+    image: Image
+    caption: str
+    annotations: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Detection:
+    """An instance of a phrase; the span counts characters of the caption, and is (-1, -1) where the phrase is not in it."""
+
+    phrase: str
+    span: tuple[int, int]
+    box: Box
+    score: float
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Segment:
+    """The mask of one box, bool (H, W), and how far the segmenter trusts it, both in [0, 1]."""
+
+    mask: Mask
+    predicted_iou: float
+    stability: float
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Instance:
+    """A segmented instance as the describer sees it."""
+
+    phrase: str
+    box: Box
+    mask: Mask
+
+
+@dataclass(frozen=True, slots=True)
+class Description:
+    """A referring expression and the engine that wrote it."""
+
+    text: str
+    source: str
+
+
+class Detector(Protocol):
+    """Phrases of captions -> boxes, for a batch of images at once."""
+
+    @property
+    def name(self) -> str:
+        """Engine and model, kept with every row as provenance."""
+
+    def detect(self, pictures: Sequence[Picture]) -> list[list[Detection]]:
+        """Detections of each picture, best score first."""
+
+
+class Segmenter(Protocol):
+    """Boxes -> masks, all boxes of one image at once."""
+
+    @property
+    def name(self) -> str:
+        """Engine and model, kept with every row as provenance."""
+
+    def segment(self, image: Image, boxes: Sequence[Box]) -> list[Segment]:
+        """One segment for each box, in the same order."""
+
+
+class Describer(Protocol):
+    """Instances -> one referring expression each."""
+
+    @property
+    def name(self) -> str:
+        """Engine and model, kept with every row as provenance."""
+
+    def describe(self, image: Image, instances: Sequence[Instance]) -> list[Description]:
+        """One description for each of the instances of one image, in the same order."""
