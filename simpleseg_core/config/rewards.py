@@ -3,6 +3,7 @@
 from pydantic import Field, model_validator
 
 from simpleseg_core.config._base import Section
+from simpleseg_core.config.dataset import Style
 
 
 class RewardWeights(Section):
@@ -32,6 +33,8 @@ class RewardConfig(Section):
     """Rule-based rewards of an answer in text against a true mask."""
 
     weights: RewardWeights = RewardWeights()
+    style: Style = "permille"
+    """The style that the format reward asks for; both styles are read."""
     item_timeout_s: float = Field(1.0, gt=0)
     """Time for one answer; past it the answer is worth 0 and counted as failed."""
     workers: int = Field(1, ge=1)

@@ -1,0 +1,22 @@
+"""Mask <-> polygon: trace, simplify, fit, order, rasterise, RLE. Coordinates are normalised, on pixel edges, y down."""
+
+from simpleseg_core.geometry._types import Mask, Polygon, Rle
+from simpleseg_core.geometry.order import Order, order_polygon, order_polygons, signed_area
+from simpleseg_core.geometry.polygons import Holes, mask_to_polygons
+from simpleseg_core.geometry.raster import polygons_mask_iou, polygons_to_mask
+from simpleseg_core.geometry.rle import decode_rle, encode_rle
+from simpleseg_core.geometry.shapes import (
+    connected_parts,
+    fill_holes,
+    interior_point,
+    mask_box,
+    mask_holes,
+    polygons_box,
+    resample,
+)
+
+__all__ = [
+    "Holes", "Mask", "Order", "Polygon", "Rle", "connected_parts", "decode_rle", "encode_rle", "fill_holes", "interior_point", "mask_box",
+    "mask_holes", "mask_to_polygons", "order_polygon", "order_polygons", "polygons_box", "polygons_mask_iou", "polygons_to_mask", "resample",
+    "signed_area",
+]  # fmt: skip

@@ -1,0 +1,49 @@
+"""Orientation and order of polygons: one canonical order, and the alternatives that the ablation compares."""
+
+from collections.abc import Sequence
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from simpleseg_core.geometry._types import Polygon
+
+Order = Literal["clockwise", "counter_clockwise", "shuffled", "by_x"]
+
+
+def signed_area(polygon: NDArray[np.float64]) -> float:
+    """Area by the shoelace formula, in squared units of the vertices; positive when clockwise on screen (y down)."""
+    following = np.roll(polygon, -1, axis=0)
+    return float((polygon[:, 0] * following[:, 1] - following[:, 0] * polygon[:, 1]).sum() / 2)
+
+
+def order_polygon(polygon: Polygon, order: Order = "clockwise", rng: np.random.Generator | None = None) -> Polygon:
+    """The same vertices (N, 2) in another order.
+
+    `clockwise` (on screen) and `counter_clockwise` keep the ring and start at the vertex nearest the origin; `by_x` sorts
+    by x, then y; `shuffled` draws a permutation and needs `rng`.
+    """
+    if order == "shuffled":
+        if rng is None:
+            raise ValueError("order `shuffled` needs a random generator: pass rng=np.random.default_rng(seed)")
+        return polygon[rng.permutation(len(polygon))]
+    if order == "by_x":
+        return polygon[np.lexsort((polygon[:, 1], polygon[:, 0]))]
+    turned = polygon if (signed_area(polygon) >= 0) == (order == "clockwise") else polygon[::-1]
+    return np.roll(turned, -_nearest_origin(turned), axis=0)
+
+
+def order_polygons(
+    polygons: Sequence[Polygon], order: Order = "clockwise", rng: np.random.Generator | None = None
+) -> list[Polygon]:
+    """Each polygon in the given order, and the polygons by their vertex nearest the origin."""
+    ordered = [order_polygon(polygon, order, rng) for polygon in polygons]
+    return sorted(ordered, key=lambda polygon: tuple(_start_key(polygon[_nearest_origin(polygon)])))
+
+
+def _start_key(point: NDArray[np.float64]) -> tuple[float, float, float]:
+    return float(point @ point), float(point[1]), float(point[0])
+
+
+def _nearest_origin(polygon: NDArray[np.float64]) -> int:
+    return min(range(len(polygon)), key=lambda i: _start_key(polygon[i]))

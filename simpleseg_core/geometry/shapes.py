@@ -1,0 +1,71 @@
+"""Boxes, points and parts of masks and polygons."""
+
+from collections.abc import Sequence
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from simpleseg_core.geometry._types import Mask, Polygon
+
+
+def mask_box(mask: Mask) -> NDArray[np.float64] | None:
+    """Tight box (4,) xyxy of a mask, normalised on pixel edges; None when it is empty."""
+    rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
+    if not len(rows):
+        return None
+    height, width = mask.shape
+    return np.array([columns[0] / width, rows[0] / height, (columns[-1] + 1) / width, (rows[-1] + 1) / height])
+
+
+def polygons_box(polygons: Sequence[Polygon]) -> NDArray[np.float64] | None:
+    """Box (4,) xyxy around all vertices; None when there are none."""
+    filled = [polygon for polygon in polygons if len(polygon)]
+    if not filled:
+        return None
+    vertices = np.concatenate(filled)
+    return np.concatenate([vertices.min(axis=0), vertices.max(axis=0)])
+
+
+def interior_point(mask: Mask) -> NDArray[np.float64]:
+    """The pole of inaccessibility (2,): the centre, normalised, of the pixel inside that lies farthest from the outside.
+
+    Raises:
+        ValueError: the mask is empty.
+    """
+    if not mask.any():
+        raise ValueError("an empty mask has no interior point: check `mask.any()` first")
+    distance = cv2.distanceTransform(np.pad(mask, 1).astype(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_PRECISE)[1:-1, 1:-1]
+    y, x = np.unravel_index(int(distance.argmax()), mask.shape)
+    return np.array([(x + 0.5) / mask.shape[1], (y + 0.5) / mask.shape[0]])
+
+
+def connected_parts(mask: Mask) -> list[Mask]:
+    """The 8-connected parts of a mask (H, W), largest first."""
+    count, labels = cv2.connectedComponents(mask.astype(np.uint8), connectivity=8)
+    parts: list[Mask] = [labels == label for label in range(1, count)]
+    return sorted(parts, key=lambda part: -int(part.sum()))
+
+
+def fill_holes(mask: Mask) -> Mask:
+    """The mask (H, W) with every hole filled: background that cannot reach the border through its 4 neighbours."""
+    outside = np.pad(~mask, 1, constant_values=True).astype(np.uint8)
+    _, labels = cv2.connectedComponents(outside, connectivity=4)
+    filled: Mask = (labels != labels[0, 0])[1:-1, 1:-1]
+    return filled
+
+
+def mask_holes(mask: Mask) -> list[Mask]:
+    """The holes of a mask (H, W), largest first."""
+    holes = fill_holes(mask) & ~mask
+    count, labels = cv2.connectedComponents(holes.astype(np.uint8), connectivity=4)
+    parts: list[Mask] = [labels == label for label in range(1, count)]
+    return sorted(parts, key=lambda part: -int(part.sum()))
+
+
+def resample(polygon: Polygon, points: int) -> Polygon:
+    """`points` vertices (points, 2) at equal distances along the outline of a polygon (N, 2), from its first vertex."""
+    closed = np.concatenate([polygon, polygon[:1]])
+    along = np.concatenate([[0.0], np.cumsum(np.hypot(*np.diff(closed, axis=0).T))])
+    at = np.linspace(0, along[-1], points, endpoint=False)
+    return np.stack([np.interp(at, along, closed[:, 0]), np.interp(at, along, closed[:, 1])], axis=1)
