@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from importlib.abc import MetaPathFinder
 from importlib.machinery import ModuleSpec
 from types import ModuleType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -42,7 +42,7 @@ class _Watcher(MetaPathFinder):
         return None
 
 
-def _declare_operators(extension: ModuleType) -> None:
+def _declare_operators(extension: Any) -> None:
     if extension._has_ops():
         return
     from torch.library import Library
