@@ -25,7 +25,9 @@ class RewardWeights(Section):
     @model_validator(mode="after")
     def _some_term_counts(self) -> "RewardWeights":
         if sum(dict(self).values()) <= 0:
-            raise ValueError("reward weights are all zero: give at least one term (iou, distance, format, ...) a positive weight")
+            raise ValueError(
+                "reward weights are all zero: give at least one term (iou, distance, format, ...) a positive weight"
+            )
         return self
 
 
