@@ -2,7 +2,7 @@
 
 from simpleseg_core.config._root import Config
 from simpleseg_core.config.annotate import ContourConfig, DescribeConfig, DetectConfig, SegmentConfig
-from simpleseg_core.config.data import CocoConfig, DataConfig, IngestConfig, WebConfig
+from simpleseg_core.config.data import CocoConfig, DataConfig, FilterConfig, IngestConfig, WebConfig
 from simpleseg_core.config.dataset import DatasetConfig, Style, Task
 from simpleseg_core.config.evaluation import EvaluateConfig, RayConfig, TrackingConfig
 from simpleseg_core.config.refshapes import RefShapesConfig
@@ -10,7 +10,7 @@ from simpleseg_core.config.rewards import RewardConfig
 from simpleseg_core.config.training import ModelConfig, NanoConfig, OptimizerConfig, RLConfig, RolloutConfig, TrainConfig
 
 __all__ = [
-    "CocoConfig", "Config", "ContourConfig", "DataConfig", "DatasetConfig", "DescribeConfig", "DetectConfig", "EvaluateConfig", "IngestConfig",
-    "ModelConfig", "NanoConfig", "OptimizerConfig", "RLConfig", "RayConfig", "RefShapesConfig", "RewardConfig", "RolloutConfig", "SegmentConfig",
-    "Style", "Task", "TrackingConfig", "TrainConfig", "WebConfig",
+    "CocoConfig", "Config", "ContourConfig", "DataConfig", "DatasetConfig", "DescribeConfig", "DetectConfig", "EvaluateConfig",
+    "FilterConfig", "IngestConfig", "ModelConfig", "NanoConfig", "OptimizerConfig", "RLConfig", "RayConfig", "RefShapesConfig",
+    "RewardConfig", "RolloutConfig", "SegmentConfig", "Style", "Task", "TrackingConfig", "TrainConfig", "WebConfig",
 ]  # fmt: skip

@@ -9,7 +9,7 @@ from simpleseg_core.config._base import Section
 from simpleseg_core.config.refshapes import RefShapesConfig
 
 Source = Literal["refshapes", "coco", "web"]
-MetadataSchema = Literal["laion", "coyo", "datacomp", "generic"]
+MetadataSchema = Literal["laion", "laion_coco", "coyo", "datacomp", "generic"]
 
 
 class CocoConfig(Section):
@@ -25,6 +25,26 @@ class CocoConfig(Section):
     """Share of the images kept out of training, as the benchmark `coco/val`."""
 
 
+class FilterConfig(Section):
+    """Rows worth fetching, judged by metadata alone; where a threshold is set, a row without the value is refused."""
+
+    min_side: int | None = Field(None, gt=0)
+    """Shorter side in pixels, as the table states it; the real one is checked after the download."""
+    max_aspect: float | None = Field(None, ge=1)
+    min_similarity: float | None = Field(None, ge=-1, le=1)
+    """Cosine of image and caption under the CLIP model of the table."""
+    max_punsafe: float | Literal["off"] | None = None
+    """Highest probability of unsafe content; web sources must give a number or, on purpose, `off`."""
+    max_watermark: float | None = Field(None, ge=0, le=1)
+    min_text_length: int | None = Field(None, gt=0)
+    """Characters of the caption."""
+    max_text_length: int | None = Field(None, gt=0)
+    languages: tuple[str, ...] = ()
+    """Language codes to keep; all when empty."""
+    licenses: tuple[str, ...] = ()
+    """Licences to keep, as the table writes them; all when empty."""
+
+
 class WebConfig(Section):
     """A table of image URLs."""
 
@@ -32,7 +52,11 @@ class WebConfig(Section):
     """Parquet file or folder (local or any fsspec URL); needed when `data.source` is `web`."""
     schema_name: MetadataSchema = "laion"
     """Which column names the table uses."""
+    columns: dict[str, str] = Field(default_factory=dict)
+    """Common name -> column of the table (`url: image_link`); required for `generic`, overrides the others."""
+    filters: FilterConfig = FilterConfig()
     max_images: int | None = Field(None, gt=0)
+    """Take at most this many rows of the table; all when unset."""
 
 
 class DataConfig(Section):
@@ -57,6 +81,8 @@ class DataConfig(Section):
             raise ValueError("data.source is `coco` but data.coco.root is not set: add `--set data.coco.root=FOLDER`")
         if self.source == "web" and self.web.metadata is None:
             raise ValueError("data.source is `web` but data.web.metadata is not set: name a parquet file or folder")
+        if self.source == "web" and self.web.filters.max_punsafe is None:
+            raise ValueError("data.web.filters.max_punsafe is not decided: set a probability such as 0.1, or `off`")
         return self
 
 
@@ -64,24 +90,45 @@ class IngestConfig(Section):
     """The downloader: limits first, speed second."""
 
     concurrency: int = Field(32, gt=0)
-    """Requests in flight at once."""
+    """Images in flight at once, from the request to the decoded picture; bounds memory with `max_bytes`."""
     per_host: int = Field(8, gt=0)
+    """Requests in flight to one host."""
+    rate: float | None = Field(None, gt=0)
+    """Requests a second over all hosts; unlimited when unset."""
     timeout_s: float = Field(10.0, gt=0)
     """Seconds for one image, redirects included."""
     retries: int = Field(2, ge=0)
-    """Further tries after a timeout, a 429 or a 5xx."""
+    """Further tries after a timeout, a lost connection, a 429 or a 5xx."""
+    backoff_s: float = Field(0.5, gt=0)
+    """Longest pause before the first retry; it doubles with each."""
+    max_retry_after_s: float = Field(30.0, ge=0)
+    """A server that asks for a longer pause than this is given up on."""
     max_redirects: int = Field(5, ge=0)
     max_bytes: int = Field(20_000_000, gt=0)
     max_pixels: int = Field(50_000_000, gt=0)
     min_side: int = Field(32, gt=0)
     """Images with a shorter side in pixels are refused."""
     max_aspect: float = Field(4.0, ge=1)
-    min_similarity: float | None = None
-    max_punsafe: float | None = None
-    max_watermark: float | None = None
     honour_noai: bool = True
+    """Refuse images whose server answers `X-Robots-Tag: noai` or `noimageai`, or reserves text and data mining."""
+    honour_robots: bool = True
+    """Refuse images that the host's robots.txt closes to `user_agent`."""
+    user_agent: str = "simpleseg-ingest/1.0"
     allowed_private_hosts: tuple[str, ...] = ()
     """host:port pairs that may be fetched although they are loopback or private (tests, intranets)."""
     shard_size: int = Field(100, gt=0)
     """Rows of metadata in a shard."""
+    resize: Literal["keep", "longest", "border"] = "keep"
+    """`longest` shrinks the longer side to `image_size`, `border` also pads to a white square; nothing is enlarged."""
+    image_size: int = Field(1024, gt=0)
+    """Pixels for `resize`."""
     jpeg_quality: int = Field(92, ge=1, le=100)
+    """Quality of images that have to be encoded again."""
+    decode_timeout_s: int = Field(20, gt=0)
+    """Seconds for one image in the decoder, whole seconds."""
+    decode_memory_mib: int = Field(2048, ge=256)
+    """Address space of a decoder process."""
+    near_duplicate_bits: int | None = Field(4, ge=0, le=16)
+    """Images whose 64-bit perceptual hashes differ in at most this many bits are one image; unset keeps them all."""
+    retry_failed: bool = False
+    """Fetch again the rows of finished shards whose failure may pass."""
