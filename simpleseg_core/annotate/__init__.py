@@ -1,1 +1,1 @@
-"""The data engine: detectors, segmenters, describers and filters that turn images with captions into described instances."""
+"""The data engine: detectors, segmenters, describers and filters that turn captioned images into described instances."""

@@ -15,7 +15,7 @@ Box = tuple[float, float, float, float]
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Picture:
-    """One image with what came along: uint8 (H, W, 3) RGB, its caption, and annotations as JSON ("" where there are none)."""
+    """One image, uint8 (H, W, 3) RGB, with its caption and the annotations that came along, as JSON ("" for none)."""
 
     image: Image
     caption: str
@@ -24,7 +24,7 @@ class Picture:
 
 @dataclass(frozen=True, slots=True)
 class Detection:
-    """An instance of a phrase; the span counts characters of the caption, and is (-1, -1) where the phrase is not in it."""
+    """An instance of a phrase; the span counts characters of the caption, (-1, -1) where the phrase is not in it."""
 
     phrase: str
     span: tuple[int, int]

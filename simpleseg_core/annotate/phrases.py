@@ -1,32 +1,37 @@
 """Noun phrases of captions and where they stand, by a rule that needs no language model.
 
-The rule cuts a caption at punctuation and at words that cannot belong to a noun phrase (prepositions, conjunctions, forms of "be"
-and "have", relative pronouns), strips determiners, and drops what is left of pronouns and of abstract or photographic nouns. It knows no
-parts of speech: verbs it does not list stay in the phrase ("dog chasing ball" is one phrase), and so do adverbs.
+The rule cuts a caption at punctuation and at words that cannot belong to a noun phrase (prepositions, conjunctions,
+forms of "be" and "have", relative pronouns), strips determiners, and drops phrases that end in an abstract or a
+photographic noun. It knows no parts of speech: verbs it does not list stay in the phrase ("dog chasing ball" is one
+phrase), and so do adverbs.
 """
 
 import re
 from dataclasses import dataclass
 
+
+def _words(text: str) -> frozenset[str]:
+    return frozenset(text.split())
+
+
 _WORD = re.compile(r"[^\W_]+(?:['-][^\W_]+)*")
-_CUTS = frozenset(
-    """about above across after against along amid among and are around as at be before behind being below beneath beside between
-    beyond but by do does during each for from had has have her his how in inside into is its it like my near next nor of off on onto
-    or other our out outside over past that their them then there these they this those through to toward towards under until up upon
-    was we were what when where which while who whose why will with within without you your""".split()
+_CUTS = _words(
+    """about above across after against along amid among and are around as at be before behind being below beneath
+    beside between beyond but by do does during each for from had has have her his how in inside into is its it like my
+    near next nor of off on onto or other our out outside over past that their them then there these they this those
+    through to toward towards under until up upon was we were what when where which while who whose why will with within
+    without you your"""
 )
-_DETERMINERS = frozenset(
-    "a an the some several many few one two three four five six both all another any no every".split()
-)
-_ABSTRACT = frozenset(
-    """art background beauty black-and-white closeup concept copy day design edition free front fun high-quality idea illustration image
-    images lot love luxury moment morning new night photo photograph photography photos picture pictures quality sale side space stock
-    style time top vector view way year years""".split()
+_DETERMINERS = _words("a an the some several many few one two three four five six both all another any no every")
+_ABSTRACT = _words(
+    """art background beauty black-and-white closeup concept copy day design edition free front fun high-quality idea
+    illustration image images lot love luxury moment morning new night photo photograph photography photos picture
+    pictures quality sale side space stock style time top vector view way year years"""
 )
 
 
 @dataclass(frozen=True, slots=True)
-class Phrase:
+class CaptionPhrase:
     """A phrase of a caption: its lower-case text, and the characters [start, end) where it stands."""
 
     text: str
@@ -34,20 +39,20 @@ class Phrase:
     end: int
 
 
-def noun_phrases(caption: str) -> list[Phrase]:
+def noun_phrases(caption: str) -> list[CaptionPhrase]:
     """Noun phrases of a caption in reading order, each text once (its first place)."""
-    found: dict[str, Phrase] = {}
+    found: dict[str, CaptionPhrase] = {}
     for words in _runs(caption):
         kept = _strip(words)
         if kept:
             start, end = kept[0].start(), kept[-1].end()
-            phrase = Phrase(caption[start:end].lower(), start, end)
+            phrase = CaptionPhrase(caption[start:end].lower(), start, end)
             found.setdefault(phrase.text, phrase)
     return list(found.values())
 
 
 def _runs(caption: str) -> list[list[re.Match[str]]]:
-    """Words between cuts: a new run starts after any cut word, and wherever something other than white space lies between."""
+    """Words between cuts: a new run starts after a cut word, and wherever more than white space lies between."""
     runs: list[list[re.Match[str]]] = [[]]
     previous_end = 0
     for match in _WORD.finditer(caption):

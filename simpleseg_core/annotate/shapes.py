@@ -1,4 +1,4 @@
-"""The embedded detector: finds the coloured shapes that a RefShapes caption names, by colour and template, without weights."""
+"""The embedded detector: finds the shapes that a RefShapes caption names, by colour and template, without weights."""
 
 import re
 from collections.abc import Iterator, Sequence
@@ -136,8 +136,8 @@ def _normalise(mask: Mask) -> NDArray[np.float32]:
     x, y = moments["m10"] / moments["m00"], moments["m01"] / moments["m00"]
     centre = (_GRID - 1) / 2
     matrix = np.array([[scale, 0, centre - scale * x], [0, scale, centre - scale * y]])
-    warped: NDArray[np.float32] = cv2.warpAffine(mask.astype(np.float32), matrix, (_GRID, _GRID), flags=cv2.INTER_AREA)
-    return warped
+    warped = cv2.warpAffine(mask.astype(np.float32), matrix, (_GRID, _GRID), flags=cv2.INTER_AREA)
+    return warped.astype(np.float32, copy=False)
 
 
 @lru_cache(maxsize=len(SHAPES))
