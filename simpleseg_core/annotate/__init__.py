@@ -1,1 +1,1 @@
-"""The data engine: detectors, segmenters, describers and filters that turn captioned images into described instances."""
+"""The data engine: detectors, segmenters, describers and filters: from captioned images to described instances."""

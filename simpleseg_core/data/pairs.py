@@ -37,9 +37,10 @@ class Target:
 
     phrase: str
     mask: Mask
-    polygons: Sequence[Polygon]
     box: tuple[float, float, float, float]
     point: tuple[float, float]
+    polygons: Sequence[Polygon] | None = None
+    """None: traced from the mask when an answer needs them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +72,7 @@ def outline(mask: Mask, contour: ContourConfig, rng: np.random.Generator | None 
     return polygons if contour.order == "clockwise" else order_polygons(polygons, contour.order, rng)
 
 
-def make_target(phrase: str, mask: Mask, contour: ContourConfig, rng: np.random.Generator | None = None) -> Target:
+def mask_target(phrase: str, mask: Mask) -> Target:
     """A target from its exact mask.
 
     Raises:
@@ -79,15 +80,12 @@ def make_target(phrase: str, mask: Mask, contour: ContourConfig, rng: np.random.
     """
     x, y = interior_point(mask).tolist()
     left, top, right, bottom = [0.0] * 4 if (box := mask_box(mask)) is None else box.tolist()
-    return Target(phrase, mask, outline(mask, contour, rng), (left, top, right, bottom), (x, y))
+    return Target(phrase, mask, (left, top, right, bottom), (x, y))
 
 
-def scene_view(scene: Scene, contour: ContourConfig, rng: np.random.Generator) -> View:
+def scene_view(scene: Scene, rng: np.random.Generator) -> View:
     """What can be asked about a RefShapes scene: its queries, its objects, and counts of what it has and has not."""
-    targets = [
-        Target(f"{item.color} {item.shape}", item.mask, outline(item.mask, contour, rng), item.box, item.point)
-        for item in scene.objects
-    ]
+    targets = [Target(f"{item.color} {item.shape}", item.mask, item.box, item.point) for item in scene.objects]
     references = [Reference(query.expression, query.targets) for query in scene.queries]
     return View(targets, references, _scene_counts(scene, rng))
 
@@ -101,7 +99,7 @@ def scene_turns(
     max_turns: int,
 ) -> list[Turn]:
     """Up to `max_turns` different turns about a RefShapes scene, tasks drawn by weight."""
-    return draw_turns(scene_view(scene, contour, rng), tasks, dataset, contour, rng, max_turns)
+    return draw_turns(scene_view(scene, rng), tasks, dataset, contour, rng, max_turns)
 
 
 def draw_turns(
@@ -219,7 +217,7 @@ class _Writer:
             case "bbox":
                 return {"box": target.box}
             case _:
-                return {"polygons": target.polygons}
+                return {"polygons": _polygons(target, self._contour, self._rng)}
 
     def _say(self, asked: str, targets: Sequence[Target]) -> str:
         """The answer that gives one element of the targets; objects are ordered like polygons, from the origin."""
@@ -255,7 +253,7 @@ def polygon_answer(
     Args:
         count: tokens of a text; the real tokenizer's where it is at hand.
     """
-    polygons = _ordered([list(target.polygons) for target in targets], contour, rng)
+    polygons = _ordered([_polygons(target, contour, rng) for target in targets], contour, rng)
     text = format_polygons(polygons, style=dataset.style)
     points = sum(len(polygon) for polygon in polygons)
     while count(text) > dataset.max_answer_tokens and points > _FEWEST * len(targets):
