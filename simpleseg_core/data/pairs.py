@@ -264,6 +264,10 @@ def polygon_answer(
     return text
 
 
+def _polygons(target: Target, contour: ContourConfig, rng: np.random.Generator | None) -> list[Polygon]:
+    return outline(target.mask, contour, rng) if target.polygons is None else list(target.polygons)
+
+
 def _ordered(parts: Sequence[list[Polygon]], contour: ContourConfig, rng: np.random.Generator | None) -> list[Polygon]:
     """Polygons of several targets in one order; those of one target are in order already."""
     polygons = [polygon for part in parts for polygon in part]
