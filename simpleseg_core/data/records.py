@@ -23,6 +23,8 @@ INGEST = pa.schema(
         ("status", pa.string()),
         ("detail", pa.string()),
         *_IMAGE,
+        ("original_width", pa.int32()),
+        ("original_height", pa.int32()),
         ("sha256", pa.string()),
         ("phash", pa.string()),
         ("final_url", pa.string()),
@@ -33,8 +35,9 @@ INGEST = pa.schema(
         ("annotations", pa.string()),
     ]
 )
-"""One row for each row of metadata; `status` is `ok` or the reason of the failure; `annotations` is JSON that came with the data
-(for COCO: a list of {"phrase", "box", "rle"}), empty otherwise."""
+"""One row for each row of metadata; `status` is `ok` or the reason of the failure; width and height are those of the
+stored image, the original ones those of the image as served, which `sha256` and `bytes` describe too;
+`annotations` is JSON that came with the data (for COCO: a list of {"phrase", "box", "rle"}), empty otherwise."""
 
 BOXES = pa.schema(
     [

@@ -1,0 +1,20 @@
+"""Web images: metadata tables in, checked downloads in tar shards out."""
+
+from simpleseg_core.data.web._ingest import Job, finished_shards, ingest, summarise
+from simpleseg_core.data.web._metadata import ADAPTERS, METADATA, Adapter, read_metadata, url_key
+from simpleseg_core.data.web._status import Refused, Status, may_pass
+
+__all__ = [
+    "ADAPTERS",
+    "METADATA",
+    "Adapter",
+    "Job",
+    "Refused",
+    "Status",
+    "finished_shards",
+    "ingest",
+    "may_pass",
+    "read_metadata",
+    "summarise",
+    "url_key",
+]

@@ -1,0 +1,128 @@
+"""Decoding in processes that may die: a body that crashes or hangs the decoder costs its own row and no other."""
+
+import asyncio
+import multiprocessing
+import resource
+import signal
+from collections.abc import Sequence
+from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import suppress
+from types import TracebackType
+from typing import Self
+
+from PIL import Image
+
+from simpleseg_core.config import IngestConfig
+from simpleseg_core.data.web._images import Picture, inspect
+from simpleseg_core.data.web._status import Refused, Status
+
+Outcome = Picture | tuple[str, str]
+"""A picture, or the status and detail of a refusal."""
+
+_BATCH = 16
+
+
+class Decoder:
+    """Inspects bodies in worker processes; bodies that wait at the same time travel together."""
+
+    def __init__(self, limits: IngestConfig, processes: int = 1) -> None:
+        self._limits = limits
+        self._processes = processes
+        self._waiting: list[tuple[bytes, asyncio.Future[Outcome]]] = []
+        self._wake = asyncio.Event()
+        self._pool = self._new_pool()
+        self._tasks: list[asyncio.Task[None]] = []
+
+    async def __aenter__(self) -> Self:
+        self._tasks = [asyncio.create_task(self._work()) for _ in range(self._processes)]
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        for task in self._tasks:
+            task.cancel()
+        for task in self._tasks:
+            with suppress(asyncio.CancelledError):
+                await task
+        self._pool.shutdown(wait=True, cancel_futures=True)
+
+    async def inspect(self, body: bytes) -> Picture:
+        """Check and decode one body in a worker process.
+
+        Raises:
+            Refused: what `inspect` refuses, and `decoder_died`.
+        """
+        future: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
+        self._waiting.append((body, future))
+        self._wake.set()
+        outcome = await future
+        if isinstance(outcome, Picture):
+            return outcome
+        raise Refused(*outcome)
+
+    async def _work(self) -> None:
+        while True:
+            await self._wake.wait()
+            batch, self._waiting = self._waiting[:_BATCH], self._waiting[_BATCH:]
+            if not self._waiting:
+                self._wake.clear()
+            outcomes = await self._run([body for body, _ in batch])
+            for (_, future), outcome in zip(batch, outcomes, strict=True):
+                if not future.done():
+                    future.set_result(outcome)
+
+    async def _run(self, bodies: Sequence[bytes]) -> list[Outcome]:
+        """Outcomes of a batch; after a crash each body gets a process of its own, so that the guilty one is known."""
+        loop = asyncio.get_running_loop()
+        pool = self._pool
+        try:
+            return await loop.run_in_executor(pool, _inspect_all, bodies)
+        except BrokenProcessPool:
+            if pool is self._pool:
+                self._pool = self._new_pool()
+        return [await self._run_alone(body) for body in bodies]
+
+    async def _run_alone(self, body: bytes) -> Outcome:
+        with self._new_pool(1) as pool:
+            try:
+                return (await asyncio.get_running_loop().run_in_executor(pool, _inspect_all, [body]))[0]
+            except BrokenProcessPool:
+                return Status.DECODER_DIED, "the decoder crashed, hung or ran out of memory"
+
+    def _new_pool(self, processes: int | None = None) -> ProcessPoolExecutor:
+        return ProcessPoolExecutor(
+            processes or self._processes,
+            mp_context=multiprocessing.get_context("spawn"),
+            initializer=_start_worker,
+            initargs=(self._limits,),
+        )
+
+
+_limits: IngestConfig
+
+
+def _start_worker(limits: IngestConfig) -> None:
+    global _limits
+    _limits = limits
+    # The header check has our own cap; Pillow's would only warn or raise at another number.
+    Image.MAX_IMAGE_PIXELS = None
+    size = limits.decode_memory_mib * 2**20
+    resource.setrlimit(resource.RLIMIT_AS, (size, size))
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+
+def _inspect_all(bodies: Sequence[bytes]) -> list[Outcome]:
+    return [_inspect_one(body) for body in bodies]
+
+
+def _inspect_one(body: bytes) -> Outcome:
+    # The alarm's default action ends the process, even inside a decoder that never returns to Python.
+    signal.alarm(_limits.decode_timeout_s)
+    try:
+        return inspect(body, _limits)
+    except Refused as refused:
+        return refused.status, refused.detail
+    finally:
+        signal.alarm(0)

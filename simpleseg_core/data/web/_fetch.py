@@ -1,0 +1,174 @@
+"""The asynchronous HTTP client: one image body for one URL, within every limit, or the reason why not."""
+
+import asyncio
+import socket
+import ssl
+from collections.abc import Mapping
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Self
+
+import aiohttp
+from aiohttp import ClientResponse, ClientSession
+from yarl import URL
+
+from simpleseg_core.config import IngestConfig
+from simpleseg_core.data.web._addresses import AddressPolicy
+from simpleseg_core.data.web._resolver import CheckedResolver, Lookup
+from simpleseg_core.data.web._status import Refused, Status, http_status
+
+_REDIRECTS = frozenset({301, 302, 303, 307, 308})
+_TYPES = ("image/", "application/octet-stream", "binary/octet-stream", "application/binary")
+_NOT_RASTER = ("image/svg",)
+_NO_AI = frozenset({"noai", "noimageai"})
+
+
+@dataclass(frozen=True, slots=True)
+class Fetched:
+    """An answer: the bytes as served and the URL that served them after redirects."""
+
+    body: bytes
+    final_url: str
+
+
+class Fetcher:
+    """Fetches URLs; an async context manager that owns the connections."""
+
+    def __init__(
+        self, limits: IngestConfig, lookup: Lookup | None = None, routes: Mapping[str, str] | None = None
+    ) -> None:
+        self._limits = limits
+        self._policy = AddressPolicy(limits.allowed_private_hosts, routes)
+        self._lookup = lookup
+        self._session: ClientSession
+
+    async def __aenter__(self) -> Self:
+        connector = aiohttp.TCPConnector(
+            resolver=CheckedResolver(self._policy, self._lookup),
+            limit=0,
+            ttl_dns_cache=300,
+            keepalive_timeout=15,
+            socket_factory=self._socket,
+        )
+        self._session = ClientSession(
+            connector=connector,
+            auto_decompress=False,
+            trust_env=False,
+            cookie_jar=aiohttp.DummyCookieJar(),
+            timeout=aiohttp.ClientTimeout(total=None),
+            headers={"User-Agent": self._limits.user_agent, "Accept": "image/*", "Accept-Encoding": "identity"},
+        )
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self._session.close()
+
+    def check(self, url: str) -> URL:
+        """The URL as it will be requested.
+
+        Raises:
+            Refused: it must not be requested at all.
+        """
+        return self._policy.check_url(url)
+
+    async def fetch(self, url: URL) -> Fetched:
+        """Fetch one image, redirects included, in one try.
+
+        Raises:
+            Refused: any reason but those of the image itself.
+        """
+        try:
+            async with asyncio.timeout(self._limits.timeout_s):
+                return await self._follow(url)
+        except TimeoutError as error:
+            raise Refused(Status.TIMEOUT, f"more than {self._limits.timeout_s:g} s") from error
+        except (aiohttp.ClientError, OSError, ValueError) as error:
+            raise _refusal(error) from error
+
+    async def _follow(self, url: URL) -> Fetched:
+        for _ in range(self._limits.max_redirects + 1):
+            async with self._session.get(url, allow_redirects=False) as response:
+                location = response.headers.get("Location")
+                if response.status not in _REDIRECTS or location is None:
+                    return Fetched(await self._read(response), str(url))
+            url = self._redirect(url, location)
+        raise Refused(Status.REDIRECTS, f"more than {self._limits.max_redirects}")
+
+    def _redirect(self, url: URL, location: str) -> URL:
+        try:
+            target = url.join(URL(location))
+        except (ValueError, UnicodeError) as error:
+            raise Refused(Status.BAD_URL, f"redirect: {error}") from error
+        return self._policy.check_url(str(target))
+
+    async def _read(self, response: ClientResponse) -> bytes:
+        if self._limits.honour_noai:
+            _check_reservations(response, self._limits.user_agent)
+        _check_status(response)
+        _check_content(response)
+        limit = self._limits.max_bytes
+        if (response.content_length or 0) > limit:
+            raise Refused(Status.TOO_LARGE, f"{response.content_length} bytes announced, the limit is {limit}")
+        chunks, size = [], 0
+        async for chunk in response.content.iter_any():
+            chunks.append(chunk)
+            size += len(chunk)
+            if size > limit:
+                raise Refused(Status.TOO_LARGE, f"more than {limit} bytes")
+        if not size:
+            raise Refused(Status.EMPTY)
+        return b"".join(chunks)
+
+    def _socket(self, info: tuple[int, int, int, str, tuple[object, ...]]) -> socket.socket:
+        family, kind, protocol, _, address = info
+        self._policy.check_socket(str(address[0]), int(str(address[1])))
+        return socket.socket(family, kind, protocol)
+
+
+def _check_reservations(response: ClientResponse, user_agent: str) -> None:
+    """Refuse what its owner reserves: `X-Robots-Tag: noai`, for all or for us by name, and TDM-Reservation."""
+    ours = user_agent.partition("/")[0].lower()
+    for value in response.headers.getall("X-Robots-Tag", []):
+        name, colon, rest = value.lower().partition(":")
+        directives = rest if colon and name.strip() == ours else value.lower() if not colon else ""
+        if found := _NO_AI & {directive.strip() for directive in directives.split(",")}:
+            raise Refused(Status.NOAI, f"X-Robots-Tag: {sorted(found)[0]}")
+    if response.headers.get("tdm-reservation", "").strip() == "1":
+        raise Refused(Status.NOAI, "TDM-Reservation: 1")
+
+
+def _check_status(response: ClientResponse) -> None:
+    if response.status != 200:
+        raise Refused(http_status(response.status), response.reason or "", _retry_after(response))
+
+
+def _retry_after(response: ClientResponse) -> float | None:
+    value = response.headers.get("Retry-After", "").strip()
+    return float(value) if value.isdigit() else None
+
+
+def _check_content(response: ClientResponse) -> None:
+    kind = response.headers.get("Content-Type", "").partition(";")[0].strip().lower()
+    if kind and (not kind.startswith(_TYPES) or kind.startswith(_NOT_RASTER)):
+        raise Refused(Status.CONTENT_TYPE, kind[:100])
+    encoding = response.headers.get("Content-Encoding", "identity").strip().lower()
+    if encoding not in ("", "identity"):
+        raise Refused(Status.CONTENT_ENCODING, encoding[:100])
+
+
+def _refusal(error: Exception) -> Refused:
+    """Our reason for an error of the HTTP client."""
+    detail = f"{type(error).__name__}: {error}"[:300]
+    match error:
+        case aiohttp.ClientSSLError() | ssl.SSLError() | aiohttp.ServerFingerprintMismatch():
+            return Refused(Status.TLS, detail)
+        case aiohttp.ClientConnectorError():
+            return Refused(Status.CONNECT, detail)
+        case aiohttp.ServerDisconnectedError() | aiohttp.ClientOSError() | aiohttp.ClientPayloadError() | OSError():
+            return Refused(Status.CONNECTION_LOST, detail)
+        case aiohttp.InvalidURL():
+            return Refused(Status.BAD_URL, detail)
+        case _:
+            return Refused(Status.PROTOCOL, detail)

@@ -1,0 +1,126 @@
+"""What a body must pass to count as an image, and what is kept of it: header checks, decoding, hashes, resizing."""
+
+import hashlib
+import warnings
+from dataclasses import dataclass
+from functools import lru_cache
+from io import BytesIO
+
+import numpy as np
+from PIL import Image, ImageOps, UnidentifiedImageError
+
+from simpleseg_core.config import IngestConfig
+from simpleseg_core.data.web._status import Refused, Status
+
+# Raster formats whose decoders are part of Pillow's core; nothing that starts another program or reads other files.
+_FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "AVIF", "MPO")
+_ORIENTATION = 0x0112
+_HASH_SIDE = 32
+_KEPT_AS_SERVED = {"JPEG": ("RGB", "L")}
+
+
+@dataclass(frozen=True, slots=True)
+class Picture:
+    """An image that passed: bytes to store (JPEG), their size in pixels, the size as served, and its hashes."""
+
+    data: bytes
+    width: int
+    height: int
+    original_width: int
+    original_height: int
+    sha256: str
+    """Of the body as served."""
+    phash: str
+
+
+def inspect(body: bytes, limits: IngestConfig) -> Picture:
+    """Check, decode and, where needed, convert one image.
+
+    Pixels are counted from the header, before anything is decoded. A plain JPEG that keeps its size is stored as
+    served; everything else (other formats, rotated by EXIF, with transparency, resized) becomes a JPEG.
+
+    Raises:
+        Refused: `not_an_image`, `too_many_pixels`, `too_small`, `aspect` or `broken_image`.
+    """
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        image = _open(body)
+        width, height = _check_header(image, limits)
+        try:
+            return _convert(image, body, width, height, limits)
+        except Exception as error:
+            raise Refused(Status.BROKEN_IMAGE, f"{type(error).__name__}: {error}"[:200]) from error
+
+
+def phash(image: Image.Image) -> str:
+    """64-bit perceptual hash in hex: the signs of the low frequencies of 32 x 32 luminances about their median.
+
+    The same bits as `imagehash.phash` (Krawetz, "Looks like it").
+    """
+    small = np.asarray(image.convert("L").resize((_HASH_SIDE, _HASH_SIDE), Image.Resampling.LANCZOS), dtype=np.float64)
+    low = _cosines() @ small @ _cosines().T
+    bits = (low > np.median(low)).ravel()
+    return np.packbits(bits).tobytes().hex()
+
+
+@lru_cache(maxsize=1)
+def _cosines() -> np.ndarray:
+    """The first 8 rows of the 32-point DCT-II matrix."""
+    frequency, position = np.arange(8)[:, None], np.arange(_HASH_SIDE)[None, :]
+    return 2 * np.cos(np.pi * frequency * (2 * position + 1) / (2 * _HASH_SIDE))
+
+
+def _open(body: bytes) -> Image.Image:
+    try:
+        return Image.open(BytesIO(body), formats=_FORMATS)
+    except (UnidentifiedImageError, Image.DecompressionBombError, OSError, SyntaxError, ValueError, EOFError) as error:
+        raise Refused(Status.NOT_AN_IMAGE, f"starts with {body[:12]!r}") from error
+
+
+def _check_header(image: Image.Image, limits: IngestConfig) -> tuple[int, int]:
+    width, height = image.size
+    if width * height > limits.max_pixels:
+        raise Refused(Status.TOO_MANY_PIXELS, f"{width} x {height}, the limit is {limits.max_pixels} pixels")
+    if min(width, height) < limits.min_side:
+        raise Refused(Status.TOO_SMALL, f"{width} x {height}, the shorter side must have {limits.min_side}")
+    if max(width, height) > limits.max_aspect * min(width, height):
+        raise Refused(Status.ASPECT, f"{width} x {height}, the longest aspect is {limits.max_aspect:g}")
+    return width, height
+
+
+def _convert(image: Image.Image, body: bytes, width: int, height: int, limits: IngestConfig) -> Picture:
+    sha256 = hashlib.sha256(body).hexdigest()
+    if _fits_as_served(image, limits):
+        # Decodes every coefficient, so a cut file is found, but only the few pixels that the hash needs.
+        image.draft("L", (2 * _HASH_SIDE, 2 * _HASH_SIDE))
+        return Picture(body, width, height, width, height, sha256, phash(image))
+    upright = _flatten(ImageOps.exif_transpose(image))
+    resized = _resize(upright, limits)
+    buffer = BytesIO()
+    resized.save(buffer, format="JPEG", quality=limits.jpeg_quality)
+    return Picture(buffer.getvalue(), *resized.size, width, height, sha256, phash(upright))
+
+
+def _fits_as_served(image: Image.Image, limits: IngestConfig) -> bool:
+    plain = image.mode in _KEPT_AS_SERVED.get(str(image.format), ()) and image.getexif().get(_ORIENTATION, 1) == 1
+    fits = limits.resize == "keep" or (limits.resize == "longest" and max(image.size) <= limits.image_size)
+    return plain and fits
+
+
+def _flatten(image: Image.Image) -> Image.Image:
+    """RGB, transparency over white."""
+    if not image.has_transparency_data:
+        return image.convert("RGB")
+    layered = image.convert("RGBA")
+    flat = Image.new("RGB", layered.size, "white")
+    flat.paste(layered, mask=layered)
+    return flat
+
+
+def _resize(image: Image.Image, limits: IngestConfig) -> Image.Image:
+    if limits.resize == "keep":
+        return image
+    side = limits.image_size
+    if max(image.size) > side:
+        image = ImageOps.contain(image, (side, side), Image.Resampling.LANCZOS)
+    return image if limits.resize == "longest" else ImageOps.pad(image, (side, side), color="white")
