@@ -51,7 +51,7 @@ $(STAMP): $(LOCK) pyproject.toml
 	if test -n "$$(ls $(VENV)/.installed-* 2>/dev/null)" && ! test -e $(STAMP); then clear=--clear; fi; \
 	"$$python" -m venv $$clear $(VENV)
 	@echo "Installing $$(grep -c == $(LOCK)) packages into $(VENV) (3.5 GB, a few minutes, once) ..."
-	@$(if $(filter cpu,$(EXTRA)),$(PIP) install -qq --no-deps $$(grep '^torch==' $(LOCK)) || { \
+	@$(if $(filter cpu,$(EXTRA)),$(PIP) install -qq --no-deps $$(grep '^torch==' $(LOCK)) 2>/dev/null || { \
 	    echo "No CPU build of torch in the configured index: asking $(TORCH_INDEX) ..."; \
 	    $(PIP) install -qq --no-deps --index-url $(TORCH_INDEX) $$(grep -E '^torch(vision)?==' $(LOCK)); })
 	@$(PIP) install -qq --no-deps -r $(LOCK)
