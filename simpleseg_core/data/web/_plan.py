@@ -1,4 +1,4 @@
-"""The work list: metadata rows cut into shards, so that every row belongs to one and a killed run knows what is left."""
+"""The work list: metadata rows cut into shards; every row belongs to one, and a killed run knows what is left."""
 
 import shutil
 from collections.abc import Iterable, Iterator
