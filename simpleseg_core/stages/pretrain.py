@@ -1,0 +1,10 @@
+"""Pre-training: the base model continues on pairs made of annotated web images (or starts from scratch on a curriculum)."""
+
+from simpleseg_core.config import Config
+from simpleseg_core.stages._base import Context, Inputs, Outputs, StageResult
+from simpleseg_core.stages._train import run_training
+
+
+def run(config: Config, inputs: Inputs, outputs: Outputs, context: Context) -> StageResult:
+    """`model.base` -> an HF checkpoint."""
+    return run_training("pretrain", config.pretrain, config.model.base, config, inputs, outputs["model"], context)
