@@ -1,0 +1,87 @@
+"""A Ray session for one stage: a local Ray that starts and stops with it, or a connection to a running cluster."""
+
+import logging
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from simpleseg_core.config import RayConfig
+from simpleseg_core.environment import apply_defaults, worker_env
+
+_log = logging.getLogger(__name__)
+
+_MINIMUM_CPUS = 2
+"""Reinforcement learning runs an engine beside a trainer; a machine with one core shares it."""
+
+_LOOPBACK_ONLY = "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"
+"""Ray reads it when it is imported: 0 is a node of its own, every server on 127.0.0.1, on Linux as on desktops."""
+
+
+@dataclass(frozen=True, slots=True)
+class RaySession:
+    """What the session has to share out."""
+
+    cpus: float
+    gpus: float
+
+
+@contextmanager
+def ray_session(config: RayConfig, *, env: Mapping[str, str] | None = None) -> Iterator[RaySession]:
+    """Run the block with Ray: one CPU thread for each worker, the working copy importable, everything on loopback.
+
+    A session inside a session shares the outer one, which then decides about `env`.
+
+    Args:
+        config: `address` of a cluster, or the sizes of the local Ray that starts here and stops with the block.
+        env: further environment variables of every worker.
+
+    Raises:
+        ConnectionError: no cluster at `ray.address`.
+    """
+    apply_defaults()
+    if config.address is None:
+        os.environ.setdefault(_LOOPBACK_ONLY, "0")
+    import ray
+
+    if ray.is_initialized():
+        yield _resources()
+        return
+    _start(config, worker_env() | {"PYTHONPATH": _python_path()} | dict(env or {}))
+    try:
+        yield _resources()
+    finally:
+        ray.shutdown()
+
+
+def _start(config: RayConfig, env: dict[str, str]) -> None:
+    import ray
+
+    common: dict[str, Any] = {"runtime_env": {"env_vars": env}, "logging_level": logging.ERROR, "log_to_driver": False}
+    if config.address is not None:
+        ray.init(address=config.address, **common)
+        return
+    ray.init(
+        address="local",
+        num_cpus=config.num_cpus or max(_MINIMUM_CPUS, os.cpu_count() or 1),
+        object_store_memory=config.object_store_mib << 20,
+        include_dashboard=False,
+        _node_ip_address="127.0.0.1",
+        **common,
+    )
+
+
+def _resources() -> RaySession:
+    import ray
+
+    total = ray.cluster_resources()
+    return RaySession(cpus=total.get("CPU", 0.0), gpus=total.get("GPU", 0.0))
+
+
+def _python_path() -> str:
+    """The working copy first, so that workers run the code of the driver, installed or not."""
+    root = str(Path(__file__).resolve().parent.parent)
+    inherited = os.environ.get("PYTHONPATH")
+    return root if not inherited else os.pathsep.join([root, inherited])
