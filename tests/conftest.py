@@ -25,3 +25,14 @@ def coco_tiny() -> Path:
     if not (folder / "instances.json").is_file():
         pytest.skip(f"no COCO photographs in {folder}: set SIMPLESEG_COCO_TINY to a folder with instances.json")
     return folder
+
+
+@pytest.fixture(scope="session")
+def tiny_checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An HF checkpoint of a very small nano model with random weights (its configuration is `tests.tiny.TINY`)."""
+    from simpleseg_core.models import build_nano, save_checkpoint
+    from tests.tiny import TINY
+
+    folder = tmp_path_factory.mktemp("models") / "tiny"
+    save_checkpoint(*build_nano(TINY, seed=0), folder)
+    return folder

@@ -25,7 +25,7 @@ def run_training(name: str, train: TrainConfig, start: str, config: Config, inpu
     samples, steps = _samples(table, train, config, inputs["images"].parent)
     sources = [table] if not train.curriculum else [config.data.refshapes, config.dataset, config.contour]
     mark = fingerprint(train, config.model, config.seed, steps, *sources, Path(start) if Path(start).is_dir() else start)
-    probe = GenerationProbe.of_prompts(_probe_prompts(inputs["dataset"]), inputs["images"].parent)
+    probe = GenerationProbe(_probe_prompts(inputs["dataset"]), inputs["images"].parent.absolute())
     run = SupervisedRun(name, config.seed, steps, train, config.model, start, samples, output, context.work, mark, probe)
     launch(run, config, context)
     return StageResult(metrics={"steps": steps, **_last_metrics(context.work / "events.jsonl")})

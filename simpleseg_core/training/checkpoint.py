@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import pickle
 from pathlib import Path
 from shutil import rmtree
 from typing import Any
@@ -50,7 +51,7 @@ class Checkpoints:
         for step in reversed(self._steps()):
             try:
                 return step, torch.load(self._path(step), map_location="cpu", weights_only=True)
-            except (RuntimeError, EOFError, OSError):
+            except (RuntimeError, EOFError, OSError, pickle.UnpicklingError):
                 self._path(step).unlink()
         return None
 
