@@ -153,7 +153,7 @@ def _scene_counts(scene: Scene, rng: np.random.Generator) -> dict[str, int]:
 
 def _served(view: View, tasks: Mapping[Task, float]) -> dict[Task, float]:
     """The tasks, with their weights, that the image can serve."""
-    has = {"text": bool(view.references), "count": bool(view.counts), "locate": bool(view.references)}
+    has = {"text": bool(view.references), "count": bool(view.counts)}
     return {
         task: weight
         for task, weight in tasks.items()
@@ -180,14 +180,16 @@ class _Writer:
         if task == "count":
             text = self._pick(list(self._view.counts))
             return Turn(task, self._ask(task, expression=text), str(self._view.counts[text]))
-        if given in ("text", "locate"):
+        if task == "locate":
+            return Turn(task, self._ask(task), self._locate(self._view.targets))
+        if given == "text":
             return self._about(task, asked, reference or self._pick(self._view.references))
         target = self._pick(self._view.targets)
         return Turn(task, self._ask(task, **self._show(given, target)), self._say(asked, [target]))
 
     def _about(self, task: Task, asked: str, reference: Reference) -> Turn:
         targets = [self._view.targets[i] for i in reference.targets]
-        said = self._locate(targets) if task == "locate" else self._say(asked, targets)
+        said = self._say(asked, targets)
         published = self._dataset.published_templates and task == "text->mask"
         return Turn(
             task,
@@ -235,10 +237,9 @@ class _Writer:
                 return polygon_answer(targets, self._dataset, self._contour, self._rng)
 
     def _locate(self, targets: Sequence[Target]) -> str:
-        """What it is before where it is: "red circle [312,540]"."""
-        ordered = sorted(targets, key=lambda target: _from_origin(target.point))
-        said = (f"{item.phrase} {format_points(item.point, style=self._dataset.style)}" for item in ordered)
-        return ", ".join(said) if targets else format_points([], style=self._dataset.style)
+        """What is there before where it is, from left to right: "red circle [312,540], blue star [700,120]"."""
+        style = self._dataset.style
+        return ", ".join(f"{item.phrase} {format_points(item.point, style=style)}" for item in _left_to_right(targets))
 
 
 def polygon_answer(
@@ -276,7 +277,11 @@ def _ordered(parts: Sequence[list[Polygon]], contour: ContourConfig, rng: np.ran
 
 def _caption(targets: Sequence[Target]) -> str:
     """ "red circle, blue star": from left to right."""
-    return ", ".join(target.phrase for target in sorted(targets, key=lambda target: target.box[0] + target.box[2]))
+    return ", ".join(target.phrase for target in _left_to_right(targets))
+
+
+def _left_to_right(targets: Sequence[Target]) -> list[Target]:
+    return sorted(targets, key=lambda target: target.box[0] + target.box[2])
 
 
 def _from_origin(corner: Sequence[float]) -> tuple[float, float]:

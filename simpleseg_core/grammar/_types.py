@@ -20,10 +20,8 @@ def answer_element(task: str) -> Element:
     Raises:
         ValueError: no such task.
     """
-    if task in ("caption", "count"):
+    if task in ("caption", "count", "locate"):
         return "text"
-    if task == "locate":
-        return "mask"
     asked = task.partition("->")[2]
     if task not in PAIRS:
         raise ValueError(f"unknown task {task!r}: choose one of {', '.join(PAIRS)}, caption, count, locate")

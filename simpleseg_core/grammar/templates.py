@@ -24,7 +24,7 @@ QUESTIONS: dict[str, tuple[str, ...]] = {
     "mask->bbox": ("box of outline {mask}", "frame what is inside {mask}"),
     "caption": ("what is here", "describe the image"),
     "count": ("how many {text}", "count {text}"),
-    "locate": ("describe and outline {text}", "say what and where {text} is"),
+    "locate": ("what is where", "describe and point"),
 }
 """Our own templates, the plainest of each task first."""
 
