@@ -1,0 +1,143 @@
+"""`simpleseg run`: bring the pipeline up to date, and say what came of it."""
+
+import time
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.markup import escape
+from rich.table import Table
+
+from flows.cli.console import FAILED, INTERRUPTED, bad_input, err, fail, out
+from flows.edit import edit_params
+from flows.tables import METRICS, benchmark_rows
+from simpleseg_core.config.files import load_config
+from simpleseg_core.stages.graph import STAGES
+from tasks.workspace import Workspace
+
+if TYPE_CHECKING:
+    from flows.pipeline import PipelineResult
+    from tasks.data_version import StageFailedError
+
+EXAMPLES = """\
+Examples:
+
+  simpleseg run                               everything that is out of date
+
+  simpleseg run --until contour               the data engine up to polygons
+
+  simpleseg run --set contour.tolerance=0.01  change params.yaml, then run what depends on it
+
+  simpleseg run --from sft --force            train again from the dataset on
+
+  simpleseg run --set data.source=coco --set data.coco.root=FOLDER   your own photographs
+"""
+
+
+def run(
+    until: Annotated[
+        str | None, typer.Option(metavar="STAGE", help="Last stage; what it needs is brought up to date first.")
+    ] = None,
+    from_: Annotated[
+        str | None, typer.Option("--from", metavar="STAGE", help="First stage; what comes before is taken as it is.")
+    ] = None,
+    set_: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="KEY=VALUE", help="Change params.yaml before the run; repeatable."),
+    ] = None,
+    force: Annotated[bool, typer.Option("--force", help="Run the chosen stages even if they are up to date.")] = False,
+    verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Show what DVC says, too.")] = False,
+) -> None:
+    """Run the pipeline: the stages that are out of date, and only those."""
+    began = time.monotonic()
+    with bad_input():
+        workspace = Workspace.find()
+        _check_stages(from_, until)
+        _edit(workspace, set_ or [])
+        load_config(workspace.params)
+    result = _run(workspace, {"until": until, "from_stage": from_, "force": force}, verbose)
+    _show_results(workspace, result, time.monotonic() - began)
+
+
+def _check_stages(*names: str | None) -> None:
+    for name in names:
+        if name is not None and name not in STAGES:
+            raise ValueError(f"no stage {name!r}: choose one of {', '.join(STAGES)}")
+
+
+def _edit(workspace: Workspace, overrides: list[str]) -> None:
+    changed = edit_params(workspace, overrides)
+    if changed:
+        out.print("[bold]params.yaml[/] now says (the change stays; `git diff params.yaml` shows it):")
+        for change in changed:
+            out.print(f"  {escape(str(change))}")
+    elif overrides:
+        out.print("params.yaml already says so; nothing changed in it")
+
+
+def _run(workspace: Workspace, params: dict[str, object], verbose: bool) -> "PipelineResult":
+    from flows.servers import use_prefect_of
+
+    server = use_prefect_of(workspace)
+    from flows.display import terminal
+    from flows.pipeline import BusyError, PipelineParams, pipeline
+    from tasks.data_version import DvcError, StageFailedError
+
+    if server:
+        out.print(f"[dim]this run appears in Prefect: {server}[/]")
+    try:
+        with terminal(out, verbose=verbose):
+            result: PipelineResult = pipeline(PipelineParams.model_validate(params))
+            return result
+    except StageFailedError as error:
+        raise _stage_failed(error, verbose) from None
+    except (BusyError, DvcError, ValueError) as error:
+        raise fail(str(error)) from None
+    except KeyboardInterrupt:
+        err.print(
+            "\n[yellow]interrupted[/]; `simpleseg run` goes on where this stopped: "
+            "finished stages are kept, training continues from its checkpoint"
+        )
+        raise typer.Exit(INTERRUPTED) from None
+
+
+def _stage_failed(error: "StageFailedError", verbose: bool) -> typer.Exit:
+    err.print(f"\n[red bold]{error.stage} failed[/] (exit code {error.exit_code}); the end of its output:")
+    for line in error.tail[-15:]:
+        err.print(f"  {escape(line)}", soft_wrap=True)
+    err.print(
+        f"Cure the cause, then `simpleseg run` goes on with {error.stage}; "
+        f"`simpleseg stage {error.stage}` runs it alone."
+    )
+    return typer.Exit(FAILED)
+
+
+def _show_results(workspace: Workspace, result: "PipelineResult", seconds: float) -> None:
+    from tasks.data_version import Outcome
+
+    if rows := benchmark_rows(workspace):
+        out.print(_table(rows))
+    ran = [each.name for each in result.stages if each.outcome is Outcome.RAN]
+    what = f"ran {', '.join(ran)}; " if ran else "nothing to do: "
+    kept = f"{len(result.stages) - len(ran)} of {len(result.stages)} stages were up to date"
+    out.print(f"{what}{kept}; {_duration(seconds)} in all")
+    page = workspace.root / "reports" / "report.html"
+    if page.exists():
+        out.print(f"look at  {page}")
+    out.print('then     simpleseg ui | simpleseg predict IMAGE "red circle" | simpleseg status')
+
+
+def _table(rows: list[dict[str, str]]) -> Table:
+    table = Table(title="Percent, with 95% intervals")
+    for heading in ("benchmark", "model", *METRICS.values()):
+        table.add_column(heading, justify="left" if heading in ("benchmark", "model") else "right")
+    for before, row in zip([None, *rows], rows, strict=False):
+        first = before is None or before["benchmark"] != row["benchmark"]
+        if first and before is not None:
+            table.add_section()
+        table.add_row(row["benchmark"] if first else "", *list(row.values())[1:])
+    return table
+
+
+def _duration(seconds: float) -> str:
+    minutes, rest = divmod(round(seconds), 60)
+    return f"{minutes} min {rest} s" if minutes else f"{seconds:.1f} s"

@@ -1,0 +1,36 @@
+"""Changing params.yaml: the file DVC reads is the only configuration, so a change for a run is a change of the file."""
+
+from collections.abc import Sequence
+
+from simpleseg_core.config.files import Change, ConfigError, changes, dump_yaml, load_config, load_profile, read_yaml
+from tasks.state import write_text
+from tasks.workspace import Workspace
+
+
+def edit_params(workspace: Workspace, overrides: Sequence[str]) -> list[Change]:
+    """Write `key=value` changes into params.yaml, validated first; returns what changed.
+
+    Raises:
+        ConfigError: params.yaml or an override cannot be used; the file is then as it was.
+    """
+    if not overrides:
+        return []
+    before = load_config(workspace.params).model_dump(mode="json")
+    after = load_config(workspace.params, overrides)
+    write_text(workspace.params, dump_yaml(after))
+    return changes(before, after.model_dump(mode="json"))
+
+
+def use_profile(workspace: Workspace, name: str) -> list[Change]:
+    """Write a profile as params.yaml; returns what changed.
+
+    Raises:
+        ConfigError: no such profile.
+    """
+    profile = load_profile(name)
+    try:
+        before = read_yaml(workspace.params)
+    except ConfigError:  # replaced, whatever it was
+        before = {}
+    write_text(workspace.params, dump_yaml(profile))
+    return changes(before, profile.model_dump(mode="json"))

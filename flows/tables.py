@@ -1,0 +1,62 @@
+"""The tables that people look at after a run, read from what the stages have written."""
+
+from collections.abc import Iterator
+from typing import Any
+
+from tasks.state import read_state
+from tasks.workspace import Workspace
+
+METRICS = {"giou": "gIoU", "ciou": "cIoU", "acc50": "Acc@0.5", "valid": "valid", "tokens": "tokens"}
+"""Names in metrics.json -> headings."""
+
+
+def benchmark_rows(workspace: Workspace) -> list[dict[str, Any]]:
+    """A row for each model and benchmark, the intervals as text: what the report stage found."""
+    return [
+        {
+            "benchmark": benchmark,
+            "model": model,
+            **{heading: _cell(values.get(name)) for name, heading in METRICS.items()},
+        }
+        for benchmark, model, values in sorted(
+            _results(workspace), key=lambda result: (_val_first(result[0]), _order(result[1]))
+        )
+    ]
+
+
+def headline_metrics(workspace: Workspace) -> dict[str, float]:
+    """`MODEL/BENCHMARK/METRIC` -> value, for the parent run."""
+    return {
+        f"{model}/{benchmark}/{name}": float(cell["value"])
+        for benchmark, model, values in _results(workspace)
+        for name, cell in values.items()
+        if isinstance(cell, dict) and "value" in cell
+    }
+
+
+def funnel_rows(workspace: Workspace) -> list[dict[str, Any]]:
+    """The filter funnel of the contour stage."""
+    tables = read_state(workspace.tracking("contour") / "tables.json")
+    return list(tables.get("funnel", ()))
+
+
+def _results(workspace: Workspace) -> Iterator[tuple[str, str, dict[str, Any]]]:
+    for model, benchmarks in read_state(workspace.final_metrics).items():
+        for benchmark, values in benchmarks.items():
+            yield benchmark, model, values
+
+
+def _cell(cell: Any) -> str:
+    if not isinstance(cell, dict):
+        return "" if cell is None else f"{cell:.1f}"
+    interval = f" [{cell['low']:.1f}, {cell['high']:.1f}]" if "low" in cell and "high" in cell else ""
+    return f"{cell['value']:.1f}{interval}"
+
+
+def _order(model: str) -> tuple[int, str]:
+    known = ("base", "sft", "rl")
+    return (known.index(model) if model in known else len(known), model)
+
+
+def _val_first(benchmark: str) -> tuple[bool, str]:
+    return (not benchmark.endswith("val"), benchmark)
