@@ -12,7 +12,8 @@ def pairwise_iou(first: ArrayLike, second: ArrayLike) -> NDArray[np.float64]:
     sides = np.minimum(a[..., 2:], b[..., 2:]) - np.maximum(a[..., :2], b[..., :2])
     intersection: NDArray[np.float64] = sides.clip(min=0).prod(axis=2)
     union = _area(a) + _area(b) - intersection
-    return intersection / np.where(union > 0, union, 1.0)
+    iou: NDArray[np.float64] = intersection / np.where(union > 0, union, 1.0)
+    return iou
 
 
 def box_iou(first: Sequence[float], second: Sequence[float]) -> float:

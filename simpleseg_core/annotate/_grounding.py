@@ -1,0 +1,130 @@
+"""What both Grounding-DINO engines share: prompts with known token spans, and boxes from token probabilities."""
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from simpleseg_core.annotate._protocols import Detection, Image, Picture
+from simpleseg_core.annotate.boxes import suppress
+from simpleseg_core.annotate.phrases import CaptionPhrase, noun_phrases
+
+Offsets = Sequence[tuple[int, int]]
+"""Characters [start, end) of each token; empty for special tokens."""
+Floats = NDArray[np.float64]
+
+MAX_TOKENS = 256
+"""Length of the text that Grounding-DINO was trained with; longer prompts are split."""
+_SEPARATOR = ". "
+
+
+@dataclass(frozen=True, slots=True)
+class Prompt:
+    """Phrases joined to one text, "red circle. blue star.", with the token span of each phrase."""
+
+    text: str
+    phrases: tuple[CaptionPhrase, ...]
+    positive_map: Floats
+    """(phrases, tokens): uniform over the tokens of each phrase, rows sum to 1."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Job:
+    """One prompt about one of the pictures."""
+
+    picture: int
+    image: Image
+    prompt: Prompt
+
+
+@dataclass(frozen=True, slots=True)
+class Thresholds:
+    """Least probability of a box's best token, least mean over its phrase's tokens, and the IoU that NMS allows."""
+
+    box: float
+    text: float
+    nms_iou: float
+
+
+Offset = Callable[[str], Offsets]
+Predict = Callable[[Sequence[Job]], Iterable[tuple[Floats, Floats]]]
+"""Jobs with images of one shape -> token probabilities (queries, tokens) and boxes (queries, 4) cxcywh of each job."""
+
+
+def detect(
+    pictures: Sequence[Picture], offsets: Offset, predict: Predict, thresholds: Thresholds, batch_size: int
+) -> list[list[Detection]]:
+    """Ask about the noun phrases of every caption, in batches of images of one shape, and suppress across phrases.
+
+    Only images of one shape share a batch: padding changes what the backbone sees, and a picture's boxes must not
+    depend on its company.
+    """
+    jobs = [
+        Job(index, picture.image, prompt)
+        for index, picture in enumerate(pictures)
+        for prompt in make_prompts(noun_phrases(picture.caption), offsets)
+    ]
+    found: list[list[Detection]] = [[] for _ in pictures]
+    for batch in _batches(jobs, batch_size):
+        for job, (probabilities, boxes) in zip(batch, predict(batch), strict=True):
+            found[job.picture].extend(_select(job.prompt, probabilities, boxes, thresholds))
+    return [_across_phrases(items, thresholds.nms_iou) for items in found]
+
+
+def make_prompts(phrases: Sequence[CaptionPhrase], offsets: Offset, limit: int = MAX_TOKENS) -> list[Prompt]:
+    """As few prompts as hold all phrases in at most `limit` tokens each; a phrase that is longer alone is dropped."""
+    groups: list[list[CaptionPhrase]] = []
+    for phrase in phrases:
+        if groups and len(offsets(_join([*groups[-1], phrase]))) <= limit:
+            groups[-1].append(phrase)
+        elif len(offsets(_join([phrase]))) <= limit:
+            groups.append([phrase])
+    return [_prompt(group, offsets) for group in groups]
+
+
+def _join(phrases: Sequence[CaptionPhrase]) -> str:
+    return "".join(f"{phrase.text}{_SEPARATOR}" for phrase in phrases).strip()
+
+
+def _prompt(phrases: Sequence[CaptionPhrase], offsets: Offset) -> Prompt:
+    text = _join(phrases)
+    spans = offsets(text)
+    positive = np.zeros((len(phrases), len(spans)))
+    start = 0
+    for row, phrase in enumerate(phrases):
+        end = start + len(phrase.text)
+        positive[row] = [first < end and last > start and last > first for first, last in spans]
+        start = end + len(_SEPARATOR)
+    return Prompt(text, tuple(phrases), positive / positive.sum(axis=1, keepdims=True).clip(min=1))
+
+
+def _batches(jobs: Sequence[Job], size: int) -> Iterator[list[Job]]:
+    by_shape: dict[tuple[int, ...], list[Job]] = {}
+    for job in jobs:
+        by_shape.setdefault(job.image.shape, []).append(job)
+    for group in by_shape.values():
+        yield from (group[start : start + size] for start in range(0, len(group), size))
+
+
+def _select(prompt: Prompt, probabilities: Floats, boxes: Floats, thresholds: Thresholds) -> Iterator[Detection]:
+    """Boxes above the thresholds, each with the phrase whose tokens fit best on average (the positive map's)."""
+    scores = probabilities.max(axis=1)
+    by_phrase = probabilities[:, : prompt.positive_map.shape[1]] @ prompt.positive_map.T
+    best = by_phrase.argmax(axis=1)
+    for query in np.flatnonzero(scores > thresholds.box):
+        if by_phrase[query, best[query]] > thresholds.text:
+            phrase = prompt.phrases[int(best[query])]
+            x, y, width, height = boxes[query]
+            corners = np.clip([x - width / 2, y - height / 2, x + width / 2, y + height / 2], 0, 1)
+            left, top, right, bottom = corners.tolist()
+            if right > left and bottom > top:
+                yield Detection(
+                    phrase.text, (phrase.start, phrase.end), (left, top, right, bottom), float(scores[query])
+                )
+
+
+def _across_phrases(detections: Sequence[Detection], threshold: float) -> list[Detection]:
+    """Best first; of boxes that overlap more than the threshold, whatever their phrases, the best."""
+    boxes, scores = [item.box for item in detections], [item.score for item in detections]
+    return [detections[i] for i in suppress(boxes, scores, threshold)]
