@@ -1,0 +1,36 @@
+"""Generation of answers: one protocol, the vLLM engine, its reference in transformers, and the transfer of weights."""
+
+from simpleseg_core.rollout._protocol import Completion, EngineSettings, Request, Rollout, Sampling, State
+from simpleseg_core.rollout._vocabulary import forbidden_ids
+from simpleseg_core.rollout._weights import read_weights, transfer_folder, write_weights
+
+__all__ = [
+    "Completion", "EngineSettings", "Request", "Rollout", "Sampling", "State", "forbidden_ids", "open_engine",
+    "read_weights", "transfer_folder", "transformers_engine", "vllm_engine", "write_weights",
+]  # fmt: skip
+
+
+def vllm_engine(model_dir: str, settings: EngineSettings | None = None) -> Rollout:
+    """vLLM in this process, on the GPU or the CPU; imports vLLM only now."""
+    from simpleseg_core.rollout._vllm import VllmEngine
+
+    return VllmEngine(str(model_dir), settings or EngineSettings())
+
+
+def transformers_engine(model_dir: str, settings: EngineSettings | None = None) -> Rollout:
+    """The reference: transformers' own `generate`."""
+    from simpleseg_core.rollout._transformers import TransformersEngine
+
+    return TransformersEngine(str(model_dir), settings or EngineSettings())
+
+
+def open_engine(name: str, model_dir: str, settings: EngineSettings | None = None) -> Rollout:
+    """The engine of a configuration's `engine` key.
+
+    Raises:
+        ValueError: no engine of that name.
+    """
+    engines = {"vllm": vllm_engine, "transformers": transformers_engine}
+    if name not in engines:
+        raise ValueError(f"engine: {name!r} is not one of {', '.join(engines)}")
+    return engines[name](model_dir, settings)
