@@ -13,9 +13,14 @@ class EvaluateConfig(Section):
     engine: Literal["vllm", "transformers"] = "vllm"
     models: tuple[Literal["base", "sft", "rl"], ...] = ("base", "sft", "rl")
     max_tokens: int = Field(200, gt=0)
+    """Tokens of one answer."""
+    max_length: int = Field(1024, gt=0)
+    """Tokens of one query, its image and its answer together."""
     max_num_seqs: int = Field(64, gt=0)
     kv_cache_mib: int = Field(128, gt=0)
     gpu_memory_utilization: float = Field(0.9, gt=0, le=1)
+    tensor_parallel: int = Field(1, gt=0)
+    """GPUs that share one model."""
     constrained: bool = False
     """Restrict decoding to the answer grammar."""
     bootstrap_samples: int = Field(2000, gt=0)
