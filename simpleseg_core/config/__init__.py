@@ -7,10 +7,20 @@ from simpleseg_core.config.dataset import DatasetConfig, Style, Task
 from simpleseg_core.config.evaluation import EvaluateConfig, RayConfig, TrackingConfig
 from simpleseg_core.config.refshapes import RefShapesConfig
 from simpleseg_core.config.rewards import RewardConfig
-from simpleseg_core.config.training import ModelConfig, NanoConfig, OptimizerConfig, Phase, RLConfig, RolloutConfig, TrainConfig
+from simpleseg_core.config.training import (
+    ModelConfig,
+    NanoConfig,
+    OptimizerConfig,
+    Phase,
+    RLConfig,
+    RolloutConfig,
+    TrainConfig,
+)
 
 __all__ = [
-    "CocoConfig", "Config", "ContourConfig", "DataConfig", "DatasetConfig", "DescribeConfig", "DetectConfig", "EvaluateConfig",
-    "FilterConfig", "IngestConfig", "ModelConfig", "NanoConfig", "OptimizerConfig", "Phase", "RLConfig", "RayConfig", "RefShapesConfig",
+    "CocoConfig", "Config", "ContourConfig", "DataConfig", "DatasetConfig", "DescribeConfig", "DetectConfig",
+    "EvaluateConfig",
+    "FilterConfig", "IngestConfig", "ModelConfig", "NanoConfig", "OptimizerConfig", "Phase", "RLConfig",
+    "RayConfig", "RefShapesConfig",
     "RewardConfig", "RolloutConfig", "SegmentConfig", "Style", "Task", "TrackingConfig", "TrainConfig", "WebConfig",
 ]  # fmt: skip

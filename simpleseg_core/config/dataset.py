@@ -27,7 +27,8 @@ class DatasetConfig(Section):
     passes: int = Field(1, ge=1)
     """Times every expression of the SFT set is visited (the paper: 2)."""
     pretrain_weights: dict[Task, float] = {
-        "text->mask": 1, "text->bbox": 2, "text->point": 2, "point->mask": 1, "bbox->mask": 1, "point->text": 2, "bbox->text": 1, "caption": 1,
+        "text->mask": 1, "text->bbox": 2, "text->point": 2, "point->mask": 1, "bbox->mask": 1, "point->text": 2,
+        "bbox->text": 1, "caption": 1,
     }  # fmt: skip
     """Relative frequency of each task in the pre-training set."""
     sft_weights: dict[Task, float] = {"text->mask": 1.0}
@@ -46,5 +47,7 @@ class DatasetConfig(Section):
     @model_validator(mode="after")
     def _published_grammar(self) -> "DatasetConfig":
         if self.published_templates and self.style != "unit":
-            raise ValueError("dataset.published_templates needs dataset.style: unit, the grammar of the released weights")
+            raise ValueError(
+                "dataset.published_templates needs dataset.style: unit, the grammar of the released weights"
+            )
         return self

@@ -31,7 +31,9 @@ class NanoConfig(Section):
     @model_validator(mode="after")
     def _heads_divide(self) -> "NanoConfig":
         if self.hidden_size % self.heads or self.heads % self.kv_heads or self.vision_hidden_size % self.vision_heads:
-            raise ValueError("model.nano: heads must divide hidden_size, kv_heads must divide heads (likewise for vision)")
+            raise ValueError(
+                "model.nano: heads must divide hidden_size, kv_heads must divide heads (likewise for vision)"
+            )
         return self
 
 
@@ -105,7 +107,8 @@ class TrainConfig(Section):
     probe_every: int = Field(200, gt=0)
     """Steps between two sets of probe images (image, truth, prediction)."""
     curriculum: tuple[Phase, ...] = ()
-    """Set: train on fresh RefShapes scenes, phase by phase, instead of the dataset stage's files (how the base checkpoint is made)."""
+    """Set: train on fresh RefShapes scenes, phase by phase, instead of the dataset stage's files (how the base
+    checkpoint is made)."""
     loader_workers: int = Field(0, ge=0)
     """Processes that prepare batches; 0 prepares them in the training process."""
 

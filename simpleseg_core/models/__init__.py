@@ -6,5 +6,6 @@ from simpleseg_core.models.nano import build_nano
 from simpleseg_core.models.tokenizer import build_tokenizer
 
 __all__ = [
-    "DTYPES", "build_nano", "build_tokenizer", "chat_prompt", "chat_text", "load_model", "load_processor", "messages", "save_checkpoint",
+    "DTYPES", "build_nano", "build_tokenizer", "chat_prompt", "chat_text", "load_model", "load_processor",
+    "messages", "save_checkpoint",
 ]  # fmt: skip

@@ -1,4 +1,5 @@
-"""Reading and writing Hugging Face checkpoints: safetensors only, remote code only where the configuration says so by name."""
+"""Reading and writing Hugging Face checkpoints: safetensors only, remote code only where the configuration says so by
+name."""
 
 from pathlib import Path
 from shutil import rmtree
@@ -25,16 +26,21 @@ def load_model(path: str | Path, config: ModelConfig) -> PreTrainedModel:
 
 
 def load_processor(path: str | Path, config: ModelConfig) -> ProcessorMixin:
-    """The processor beside a model, with the configuration's bounds on image area."""
+    """The processor beside a model; Qwen's gets the configuration's bounds on image area, Kimi-VL's keeps its own."""
+    area = {"shortest_edge": config.min_pixels, "longest_edge": config.max_pixels}
+    bounds = {"size": area} if config.architecture == "qwen2_5_vl" else {}
     processor: ProcessorMixin = AutoProcessor.from_pretrained(
-        str(path), min_pixels=config.min_pixels, max_pixels=config.max_pixels, trust_remote_code=config.trust_remote_code
+        str(path), trust_remote_code=config.trust_remote_code, **bounds
     )
     processor.tokenizer.padding_side = "right"
     return processor
 
 
-def save_checkpoint(model: PreTrainedModel, processor: ProcessorMixin, folder: Path, state: dict[str, Any] | None = None) -> None:
-    """Write an ordinary HF checkpoint, whole or not at all; `state` replaces the model's own weights (gathered shards)."""
+def save_checkpoint(
+    model: PreTrainedModel, processor: ProcessorMixin, folder: Path, state: dict[str, Any] | None = None
+) -> None:
+    """Write an ordinary HF checkpoint, whole or not at all; `state` replaces the model's own weights (gathered
+    shards)."""
     temporary = folder.with_name(folder.name + ".tmp")
     rmtree(temporary, ignore_errors=True)
     temporary.mkdir(parents=True)

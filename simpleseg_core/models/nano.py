@@ -1,4 +1,5 @@
-"""A Qwen2.5-VL of a few million parameters, built from scratch: the same architecture, small enough to learn on a laptop."""
+"""A Qwen2.5-VL of a few million parameters, built from scratch: the same architecture, small enough to learn on a
+laptop."""
 
 from collections.abc import Iterable
 
@@ -16,23 +17,27 @@ from simpleseg_core.config import ModelConfig, NanoConfig
 from simpleseg_core.data.refshapes import VOCABULARY
 from simpleseg_core.models.tokenizer import CHAT_TEMPLATE, build_tokenizer
 
-TEXT_WORDS = (
-    "outline polygon box point where is what the of a an and at in how many describe answer none image object things left right top bottom "
-    "middle center big small biggest smallest leftmost rightmost topmost bottommost above below all no here it person locate find caption count"
-).split()
+TEXT_WORDS = """
+    outline polygon box point where is what the of a an and at in how many describe answer none image object things
+    left right top bottom middle center big small biggest smallest leftmost rightmost topmost bottommost above below
+    all no here it person locate find caption count
+""".split()
 """Words of questions and of referring expressions, beside the vocabulary of RefShapes."""
 
-COCO_WORDS = (
-    "person bicycle car motorcycle airplane bus train truck boat traffic light fire hydrant stop sign parking meter bench bird cat dog horse sheep "
-    "cow elephant bear zebra giraffe backpack umbrella handbag tie suitcase frisbee skis snowboard sports ball kite baseball bat glove skateboard "
-    "surfboard tennis racket bottle wine glass cup fork knife spoon bowl banana apple sandwich orange broccoli carrot hot dog pizza donut cake chair "
-    "couch potted plant bed dining table toilet tv laptop mouse remote keyboard cell phone microwave oven toaster sink refrigerator book clock vase "
-    "scissors teddy bear hair drier toothbrush"
-).split()
+COCO_WORDS = """
+    person bicycle car motorcycle airplane bus train truck boat traffic light fire hydrant stop sign parking meter
+    bench bird cat dog horse sheep cow elephant bear zebra giraffe backpack umbrella handbag tie suitcase frisbee
+    skis snowboard sports ball kite baseball bat glove skateboard surfboard tennis racket bottle wine glass cup fork
+    knife spoon bowl banana apple sandwich orange broccoli carrot hot dog pizza donut cake chair couch potted plant
+    bed dining table toilet tv laptop mouse remote keyboard cell phone microwave oven toaster sink refrigerator book
+    clock vase scissors teddy bear hair drier toothbrush
+""".split()
 """Words of COCO's 80 category names, so that photographs work with the same tokenizer."""
 
 
-def build_nano(config: ModelConfig, seed: int, words: Iterable[str] = ()) -> tuple[Qwen2_5_VLForConditionalGeneration, Qwen2_5_VLProcessor]:
+def build_nano(
+    config: ModelConfig, seed: int, words: Iterable[str] = ()
+) -> tuple[Qwen2_5_VLForConditionalGeneration, Qwen2_5_VLProcessor]:
     """A model with random weights (float32) and its processor; the same arguments give the same weights."""
     tokenizer = build_tokenizer([*VOCABULARY, *TEXT_WORDS, *COCO_WORDS, *words])
     torch.manual_seed(seed)
@@ -43,7 +48,7 @@ def build_nano(config: ModelConfig, seed: int, words: Iterable[str] = ()) -> tup
 
 
 def _architecture(nano: NanoConfig, tokenizer: PreTrainedTokenizerFast) -> Qwen2_5_VLConfig:
-    ids = {name: tokenizer.convert_tokens_to_ids(f"<|{name}|>") for name in ("image_pad", "video_pad", "vision_start", "vision_end")}
+    ids = tokenizer.get_vocab()
     half_head = nano.hidden_size // nano.heads // 2
     time = half_head // 4
     return Qwen2_5_VLConfig(
@@ -79,10 +84,10 @@ def _architecture(nano: NanoConfig, tokenizer: PreTrainedTokenizerFast) -> Qwen2
             "fullatt_block_indexes": list(range(nano.vision_layers)),
             "initializer_range": nano.initializer_range,
         },
-        image_token_id=ids["image_pad"],
-        video_token_id=ids["video_pad"],
-        vision_start_token_id=ids["vision_start"],
-        vision_end_token_id=ids["vision_end"],
+        image_token_id=ids["<|image_pad|>"],
+        video_token_id=ids["<|video_pad|>"],
+        vision_start_token_id=ids["<|vision_start|>"],
+        vision_end_token_id=ids["<|vision_end|>"],
         tie_word_embeddings=True,
     )
 

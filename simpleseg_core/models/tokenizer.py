@@ -1,4 +1,5 @@
-"""The small tokenizer of nano models: byte-level BPE with Qwen's special tokens, one token a digit, whole words where the corpus has them."""
+"""The small tokenizer of nano models: byte-level BPE with Qwen's special tokens, one token a digit, whole words where
+the corpus has them."""
 
 from collections.abc import Iterable
 from itertools import pairwise
@@ -7,8 +8,10 @@ from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers, train
 from transformers import PreTrainedTokenizerFast
 
 SPECIAL_TOKENS = (
-    "<|endoftext|>", "<|im_start|>", "<|im_end|>", "<|object_ref_start|>", "<|object_ref_end|>", "<|box_start|>", "<|box_end|>",
-    "<|quad_start|>", "<|quad_end|>", "<|vision_start|>", "<|vision_end|>", "<|vision_pad|>", "<|image_pad|>", "<|video_pad|>",
+    "<|endoftext|>", "<|im_start|>", "<|im_end|>", "<|object_ref_start|>", "<|object_ref_end|>", "<|box_start|>",
+    "<|box_end|>",
+    "<|quad_start|>", "<|quad_end|>", "<|vision_start|>", "<|vision_end|>", "<|vision_pad|>", "<|image_pad|>",
+    "<|video_pad|>",
 )  # fmt: skip
 
 _SPLIT = r"[^\r\n\p{L}\p{N}\[\]]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
@@ -32,17 +35,23 @@ _PUNCTUATION = ("[[[", "]]]", "],[", "]],[[", "[[", "]]", ",", "[", "]", "[]", "
 
 
 def build_tokenizer(words: Iterable[str], vocab_size: int = 1024) -> PreTrainedTokenizerFast:
-    """Train a tokenizer in which each of the given words, bare and after a space, is one token as far as the vocabulary allows.
+    """Train a tokenizer in which each of the given words, bare and after a space, is one token as far as the
+    vocabulary allows.
 
     The result depends on the arguments alone. Text outside the word list still encodes, down to bytes.
     """
     tokenizer = Tokenizer(models.BPE())
     tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
-        [pre_tokenizers.Split(Regex(_SPLIT), "isolated"), pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)]
+        [
+            pre_tokenizers.Split(Regex(_SPLIT), "isolated"),
+            pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False),
+        ]
     )
     tokenizer.decoder = decoders.ByteLevel()
     trainer = trainers.BpeTrainer(
-        vocab_size=vocab_size - len(SPECIAL_TOKENS), initial_alphabet=sorted(pre_tokenizers.ByteLevel.alphabet()), show_progress=False
+        vocab_size=vocab_size - len(SPECIAL_TOKENS),
+        initial_alphabet=sorted(pre_tokenizers.ByteLevel.alphabet()),
+        show_progress=False,
     )
     tokenizer.train_from_iterator(_corpus(words), trainer)
     fast = PreTrainedTokenizerFast(

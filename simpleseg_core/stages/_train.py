@@ -17,16 +17,22 @@ from simpleseg_core.training.supervised import SupervisedRun
 _PROBES = 4
 
 
-def run_training(name: str, train: TrainConfig, start: str, config: Config, inputs: Inputs, output: Path, context: Context) -> StageResult:
+def run_training(
+    name: str, train: TrainConfig, start: str, config: Config, inputs: Inputs, output: Path, context: Context
+) -> StageResult:
     """Train the model of `start` on the stage's table (or curriculum) and write an HF checkpoint to `output`."""
     if not train.enabled:
         return _pass_on(start, output)
     table = inputs["dataset"] / f"{name}.parquet"
     samples, steps = _samples(table, train, config, inputs["images"].parent)
     sources = [table] if not train.curriculum else [config.data.refshapes, config.dataset, config.contour]
-    mark = fingerprint(train, config.model, config.seed, steps, *sources, Path(start) if Path(start).is_dir() else start)
+    mark = fingerprint(
+        train, config.model, config.seed, steps, *sources, Path(start) if Path(start).is_dir() else start
+    )
     probe = GenerationProbe(_probe_prompts(inputs["dataset"]), inputs["images"].parent.absolute())
-    run = SupervisedRun(name, config.seed, steps, train, config.model, start, samples, output, context.work, mark, probe)
+    run = SupervisedRun(
+        name, config.seed, steps, train, config.model, start, samples, output, context.work, mark, probe
+    )
     launch(run, config, context)
     return StageResult(metrics={"steps": steps, **_last_metrics(context.work / "events.jsonl")})
 
@@ -35,7 +41,9 @@ def _samples(table: Path, train: TrainConfig, config: Config, images: Path) -> t
     """The conversations to learn from, and the number of optimizer steps."""
     if train.curriculum and train.steps:
         total = train.steps * train.batch_size
-        return SceneStream(config.data.refshapes, train.curriculum, config.dataset, config.contour, total, config.seed), train.steps
+        return SceneStream(
+            config.data.refshapes, train.curriculum, config.dataset, config.contour, total, config.seed
+        ), train.steps
     conversations = ConversationTable(table.absolute(), images.absolute(), config.seed)
     return conversations, train.steps or ceil(train.epochs * len(conversations) / train.batch_size)
 
@@ -51,7 +59,9 @@ def _probe_prompts(dataset: Path) -> list[dict[str, object]]:
 def _pass_on(start: str, output: Path) -> StageResult:
     """A disabled stage hands its input model on."""
     if not Path(start).is_dir():
-        raise ValueError(f"{start}: a disabled training stage can only pass on a local folder; download the model first or enable the stage")
+        raise ValueError(
+            f"{start}: a disabled training stage can pass on a local folder only: download the model or enable the stage"
+        )
     rmtree(output, ignore_errors=True)
     copytree(start, output)
     return StageResult(metrics={"steps": 0})

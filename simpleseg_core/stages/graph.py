@@ -1,4 +1,4 @@
-"""Names of the stages and of the folders they read and write, relative to the working copy; `dvc.yaml` is tested against it."""
+"""Names of the stages and the folders they read and write, relative to the working copy; `dvc.yaml` is tested against it."""
 
 from dataclasses import dataclass
 from importlib import import_module
@@ -19,7 +19,9 @@ class StageSpec:
 
 
 def _spec(inputs: dict[str, str], outputs: dict[str, str], *params: str) -> StageSpec:
-    return StageSpec({k: Path(v) for k, v in inputs.items()}, {k: Path(v) for k, v in outputs.items()}, ("seed", *params))
+    return StageSpec(
+        {k: Path(v) for k, v in inputs.items()}, {k: Path(v) for k, v in outputs.items()}, ("seed", *params)
+    )
 
 
 STAGES: dict[str, StageSpec] = {
@@ -27,15 +29,39 @@ STAGES: dict[str, StageSpec] = {
     "detect": _spec({"images": "data/images"}, {"boxes": "data/boxes"}, "detect"),
     "segment": _spec({"images": "data/images", "boxes": "data/boxes"}, {"masks": "data/masks"}, "segment"),
     "contour": _spec({"masks": "data/masks"}, {"polygons": "data/polygons"}, "contour"),
-    "describe": _spec({"images": "data/images", "polygons": "data/polygons"}, {"descriptions": "data/descriptions"}, "describe"),
-    "dataset": _spec(
-        {"images": "data/images", "descriptions": "data/descriptions"}, {"dataset": "data/dataset"}, "data", "contour", "dataset"
+    "describe": _spec(
+        {"images": "data/images", "polygons": "data/polygons"}, {"descriptions": "data/descriptions"}, "describe"
     ),
-    "pretrain": _spec({"images": "data/images", "dataset": "data/dataset"}, {"model": "models/pretrain"}, "model", "pretrain"),
-    "sft": _spec({"images": "data/images", "dataset": "data/dataset", "model": "models/pretrain"}, {"model": "models/sft"}, "model", "sft"),
-    "rl": _spec({"images": "data/images", "dataset": "data/dataset", "model": "models/sft"}, {"model": "models/rl"}, "model", "rl"),
+    "dataset": _spec(
+        {"images": "data/images", "descriptions": "data/descriptions"},
+        {"dataset": "data/dataset"},
+        "data",
+        "contour",
+        "dataset",
+    ),
+    "pretrain": _spec(
+        {"images": "data/images", "dataset": "data/dataset"}, {"model": "models/pretrain"}, "model", "pretrain"
+    ),
+    "sft": _spec(
+        {"images": "data/images", "dataset": "data/dataset", "model": "models/pretrain"},
+        {"model": "models/sft"},
+        "model",
+        "sft",
+    ),
+    "rl": _spec(
+        {"images": "data/images", "dataset": "data/dataset", "model": "models/sft"},
+        {"model": "models/rl"},
+        "model",
+        "rl",
+    ),
     "evaluate": _spec(
-        {"images": "data/images", "dataset": "data/dataset", "base": "models/pretrain", "sft": "models/sft", "rl": "models/rl"},
+        {
+            "images": "data/images",
+            "dataset": "data/dataset",
+            "base": "models/pretrain",
+            "sft": "models/sft",
+            "rl": "models/rl",
+        },
         {"predictions": "data/predictions"},
         "model",
         "evaluate",
@@ -46,7 +72,7 @@ STAGES: dict[str, StageSpec] = {
         "evaluate",
     ),
 }
-"""Every stage also writes `reports/metrics/NAME.json` (its headline numbers) and appends curves to `reports/curves/NAME.csv`."""
+"""Every stage also writes `reports/metrics/NAME.json` (headline numbers); training stages append `reports/curves/NAME.csv`."""
 
 
 def load_stage(name: str) -> Stage:

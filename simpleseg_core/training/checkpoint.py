@@ -12,7 +12,8 @@ from pydantic import BaseModel
 
 
 def fingerprint(*parts: BaseModel | Path | str | int) -> str:
-    """One hash of configuration sections, file contents and plain values: equal exactly when a half-done run may go on."""
+    """One hash of configuration sections, file contents and plain values: equal exactly when a half-done run may go
+    on."""
     digest = hashlib.sha256()
     for part in parts:
         digest.update(b"\0")
@@ -21,7 +22,9 @@ def fingerprint(*parts: BaseModel | Path | str | int) -> str:
                 if file.is_file():
                     digest.update(file.name.encode() + hashlib.sha256(file.read_bytes()).digest())
         else:
-            text = json.dumps(part.model_dump(mode="json"), sort_keys=True) if isinstance(part, BaseModel) else str(part)
+            text = (
+                json.dumps(part.model_dump(mode="json"), sort_keys=True) if isinstance(part, BaseModel) else str(part)
+            )
             digest.update(text.encode())
     return digest.hexdigest()
 

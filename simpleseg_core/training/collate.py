@@ -43,7 +43,9 @@ class Collator:
     def __init__(self, processor: ProcessorMixin, max_length: int) -> None:
         self._processor, self._max_length = processor, max_length
         tokenizer = processor.tokenizer
-        self._openings = [tokenizer.encode(text, add_special_tokens=False) for text in _ANSWER_OPENINGS if _is_known(tokenizer, text)]
+        self._openings = [
+            tokenizer.encode(text, add_special_tokens=False) for text in _ANSWER_OPENINGS if _is_known(tokenizer, text)
+        ]
         self._end = tokenizer.convert_tokens_to_ids("<|im_end|>")
         texts = tokenizer.batch_decode([[index] for index in range(len(tokenizer))])
         self._is_digit = torch.tensor([text.isdigit() and text.isascii() for text in texts])
@@ -56,13 +58,15 @@ class Collator:
             ValueError: a conversation is longer than `max_length` tokens.
         """
         texts = [chat_text(self._processor, item.questions, item.answers) for item in conversations]
-        encoded = self._processor(text=texts, images=[item.image for item in conversations], padding=True, return_tensors="pt")
+        encoded = self._processor(
+            text=texts, images=[item.image for item in conversations], padding=True, return_tensors="pt"
+        )
         inputs: dict[str, Any] = dict(encoded)
         ids = inputs["input_ids"]
         if ids.shape[1] > self._max_length:
             raise ValueError(
-                f"a conversation has {ids.shape[1]} tokens, more than max_length {self._max_length}: raise the stage's max_length, "
-                "or lower dataset.max_turns or contour.max_points"
+                f"a conversation has {ids.shape[1]} tokens, more than max_length {self._max_length}: "
+                "raise the stage's max_length, or lower dataset.max_turns or contour.max_points"
             )
         labels = torch.stack([self._labels(row) for row in ids])
         return Batch(inputs, labels, self._first_coordinates(ids, labels))

@@ -1,6 +1,8 @@
-"""The line between a training process and whoever watches it: events appended to a file on one side, followed on the other.
+"""The line between a training process and whoever watches it: events appended to a file on one side, followed on
+the other.
 
-A file needs no connection: the watcher may die and come back, and the training process knows neither trackers nor progress bars.
+A file needs no connection: the watcher may die and come back, and the training process knows neither trackers nor
+progress bars.
 """
 
 import json

@@ -35,7 +35,7 @@ def launch(run: SupervisedRun, config: Config, context: Context) -> None:
                 name=run.name,
                 storage_path=str(absolute.work / "ray"),
                 failure_config=FailureConfig(max_failures=0),
-                worker_runtime_env={"env_vars": worker_env(threads=run.train.threads)},
+                worker_runtime_env={"env_vars": worker_env(threads=run.train.threads)},  # type: ignore[call-arg]  # v2's
             ),
         )
         trainer.fit()

@@ -37,7 +37,8 @@ class Optimizers:
 def build_optimizer(model: nn.Module, config: OptimizerConfig) -> Optimizers:
     """AdamW for all, or Muon for hidden matrices and AdamW for the rest.
 
-    Muon scales each update by 0.2 * sqrt(max(d_in, d_out)), so that AdamW's rate and decay carry over (Moonlight, arXiv 2502.16982,
+    Muon scales each update by 0.2 * sqrt(max(d_in, d_out)), so that AdamW's rate and decay carry over (Moonlight,
+    arXiv 2502.16982,
     section 2.2); embeddings, the head, norms and biases stay with AdamW, as in the Kimi-VL report.
     """
     matrices, others = _split(model.named_parameters())
@@ -49,7 +50,8 @@ def build_optimizer(model: nn.Module, config: OptimizerConfig) -> Optimizers:
 
 def _split(named: Iterator[tuple[str, nn.Parameter]]) -> tuple[list[nn.Parameter], list[nn.Parameter]]:
     """Hidden matrices, and everything else that learns."""
-    matrices, others = [], []
+    matrices: list[nn.Parameter] = []
+    others: list[nn.Parameter] = []
     for name, parameter in named:
         if parameter.requires_grad:
             hidden = parameter.ndim == 2 and not any(part in name for part in ("embed", "lm_head"))
@@ -58,7 +60,8 @@ def _split(named: Iterator[tuple[str, nn.Parameter]]) -> tuple[list[nn.Parameter
 
 
 def _adamw(parameters: Iterable[nn.Parameter], config: OptimizerConfig) -> Optimizer:
-    decayed, free = [], []
+    decayed: list[nn.Parameter] = []
+    free: list[nn.Parameter] = []
     for parameter in parameters:
         (decayed if parameter.ndim >= 2 else free).append(parameter)
     groups = [{"params": decayed, "weight_decay": config.weight_decay}, {"params": free, "weight_decay": 0.0}]

@@ -29,13 +29,13 @@ def wrap(model: nn.Module, strategy: Literal["ddp", "fsdp2"], world_size: int) -
 def _blocks(model: nn.Module) -> list[nn.Module]:
     """Members of every stack of layers: text decoder and vision tower, whatever they are called."""
     stacks = [module for module in model.modules() if isinstance(module, nn.ModuleList) and len(module) > 1]
-    return [block for stack in stacks for block in stack if any(isinstance(child, nn.Linear) for child in block.modules())]
+    return [
+        block for stack in stacks for block in stack if any(isinstance(child, nn.Linear) for child in block.modules())
+    ]
 
 
 def device_of_worker() -> torch.device:
     """The GPU that Ray Train gave this worker, or the CPU."""
     from ray.train.torch import get_device
 
-    device = get_device()
-    assert isinstance(device, torch.device)
-    return device
+    return torch.device(get_device())

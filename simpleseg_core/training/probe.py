@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -57,9 +57,13 @@ def _answer(
     model: PreTrainedModel, processor: Any, pictures: Sequence[Image.Image], questions: Sequence[str], max_tokens: int
 ) -> list[str]:
     texts = [chat_prompt(processor, question) for question in questions]
-    inputs = processor(text=texts, images=list(pictures), padding=True, padding_side="left", return_tensors="pt").to(model.device)
+    inputs = processor(text=texts, images=list(pictures), padding=True, padding_side="left", return_tensors="pt").to(
+        model.device
+    )
     model.eval()
     forbidden = [model.config.image_token_id, model.config.video_token_id]
-    output = model.generate(**inputs, max_new_tokens=max_tokens, do_sample=False, suppress_tokens=forbidden)
-    answers: list[str] = processor.tokenizer.batch_decode(output[:, inputs["input_ids"].shape[1] :], skip_special_tokens=True)
+    output = cast(Any, model).generate(**inputs, max_new_tokens=max_tokens, do_sample=False, suppress_tokens=forbidden)
+    answers: list[str] = processor.tokenizer.batch_decode(
+        output[:, inputs["input_ids"].shape[1] :], skip_special_tokens=True
+    )
     return answers

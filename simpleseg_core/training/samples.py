@@ -28,7 +28,9 @@ class ConversationTable:
     def __init__(self, table: Path, images: Path, seed: int) -> None:
         self._rows = read_rows(table, CONVERSATIONS)
         if not self._rows:
-            raise ValueError(f"{table}: no conversations; loosen the filters of `contour` or raise the sizes under `data`")
+            raise ValueError(
+                f"{table}: no conversations; loosen the filters of `contour` or raise the sizes under `data`"
+            )
         self._store, self._seed = ImageStore(images), seed
 
     def __len__(self) -> int:
@@ -39,7 +41,9 @@ class ConversationTable:
         order = np.random.default_rng([self._seed, epoch]).permutation(len(self._rows))
         row = self._rows[order[position]]
         image = self._store.read(row["shard"], row["image"])
-        return Conversation(image, tuple(turn["question"] for turn in row["turns"]), tuple(turn["answer"] for turn in row["turns"]))
+        return Conversation(
+            image, tuple(turn["question"] for turn in row["turns"]), tuple(turn["answer"] for turn in row["turns"])
+        )
 
 
 @dataclass(frozen=True)
@@ -81,7 +85,10 @@ class StepBatches:
         start = step * self.batch_size + self.rank * share
         # Like lengths together: a micro-batch is as wide as its longest member.
         ordered = sorted((self.samples[index] for index in range(start, start + share)), key=_characters)
-        return [self.collate(ordered[first : first + self.micro_batch_size]) for first in range(0, share, self.micro_batch_size)]
+        return [
+            self.collate(ordered[first : first + self.micro_batch_size])
+            for first in range(0, share, self.micro_batch_size)
+        ]
 
 
 def _characters(conversation: Conversation) -> int:

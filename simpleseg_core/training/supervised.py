@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 import torch.distributed as dist
@@ -17,7 +17,7 @@ from torch.distributed.checkpoint.state_dict import (
     set_optimizer_state_dict,
 )
 from torch.nn.functional import cross_entropy
-from torch.utils.data import DataLoader
+from torch.utils.data import DataLoader, Dataset
 from transformers import PreTrainedModel, ProcessorMixin
 
 from simpleseg_core.config import ModelConfig, TrainConfig
@@ -25,7 +25,7 @@ from simpleseg_core.models import DTYPES, build_nano, load_model, load_processor
 from simpleseg_core.training.checkpoint import Checkpoints
 from simpleseg_core.training.collate import IGNORE, Batch, Collator
 from simpleseg_core.training.events import EventWriter
-from simpleseg_core.training.optimizer import Optimizers, build_optimizer, clip_gradients
+from simpleseg_core.training.optimizer import build_optimizer, clip_gradients
 from simpleseg_core.training.parallel import wrap
 from simpleseg_core.training.samples import Samples, StepBatches
 from simpleseg_core.training.schedule import learning_rate
@@ -68,7 +68,14 @@ def train(run: SupervisedRun, device: torch.device, rank: int = 0, world_size: i
     model, processor = initial_model(run)
     if run.train.gradient_checkpointing:
         model.gradient_checkpointing_enable()
-    worker = _Worker(run, wrap(model.to(device), run.train.strategy, world_size), processor, device, rank, world_size)
+    worker = _Worker(
+        run,
+        wrap(cast(torch.nn.Module, model).to(device), run.train.strategy, world_size),
+        processor,
+        device,
+        rank,
+        world_size,
+    )
     worker.run()
 
 
@@ -76,7 +83,13 @@ class _Worker:
     """One process of a run."""
 
     def __init__(
-        self, run: SupervisedRun, model: torch.nn.Module, processor: ProcessorMixin, device: torch.device, rank: int, world_size: int
+        self,
+        run: SupervisedRun,
+        model: torch.nn.Module,
+        processor: ProcessorMixin,
+        device: torch.device,
+        rank: int,
+        world_size: int,
     ) -> None:
         self._run, self._model, self._processor, self._device = run, model, processor, device
         self._rank, self._world_size = rank, world_size
@@ -104,7 +117,13 @@ class _Worker:
             self._rank,
             self._world_size,
         )
-        loader = DataLoader(steps, sampler=range(start, self._run.steps), batch_size=None, num_workers=train.loader_workers)  # type: ignore[arg-type, var-annotated]
+        # torch's DataLoader takes anything with __getitem__; its stubs ask for a Dataset.
+        loader: DataLoader[Any] = DataLoader(
+            cast(Dataset[Any], steps),
+            sampler=range(start, self._run.steps),
+            batch_size=None,
+            num_workers=train.loader_workers,
+        )
         return iter(loader)
 
     def _step(self, step: int, batches: Sequence[Batch]) -> None:
@@ -116,12 +135,14 @@ class _Worker:
         rate = learning_rate(step, self._run.steps, self._run.train.optimizer)
         self._optimizer.step(rate)
         if self._rank == 0:
-            self._report(step + 1, losses.tolist(), {"grad_norm": norm, "lr": rate}, tokens / (time.perf_counter() - began))
+            self._report(
+                step + 1, losses.tolist(), {"grad_norm": norm, "lr": rate}, tokens / (time.perf_counter() - began)
+            )
         if self._run.probe and (step + 1) % self._run.train.probe_every == 0 and self._world_size == 1:
             self._run.probe(self._plain_model(), self._processor, self._events, step + 1)
 
     def _backward(self, batch: Batch, tokens: float) -> torch.Tensor:
-        """Accumulate gradients; returns (sum of losses / tokens of the step, sum over first coordinates, their count)."""
+        """Accumulate gradients; returns (mean loss over the step's tokens, sum over first coordinates, their count)."""
         inputs = {name: value.to(self._device) for name, value in batch.inputs.items()}
         labels, first = batch.labels[:, 1:].to(self._device), batch.first_coordinate[:, 1:].to(self._device)
         keep = labels != IGNORE
@@ -135,7 +156,9 @@ class _Worker:
     def _report(self, step: int, losses: list[float], rest: dict[str, float], tokens_per_s: float) -> None:
         logged = step % self._run.train.log_every == 0 or step == 1
         first = {"loss_first_coordinate": losses[1] / losses[2]} if losses[2] else {}
-        self._events.step(step, {"loss": losses[0], **first, **rest, "answer_tokens_per_s": tokens_per_s} if logged else {})
+        self._events.step(
+            step, {"loss": losses[0], **first, **rest, "answer_tokens_per_s": tokens_per_s} if logged else {}
+        )
 
     def _autocast(self) -> AbstractContextManager[Any]:
         dtype = DTYPES[self._run.model.dtype]
@@ -150,8 +173,7 @@ class _Worker:
         return float(total)
 
     def _plain_model(self) -> PreTrainedModel:
-        model: PreTrainedModel = getattr(self._model, "module", self._model)
-        return model
+        return cast(PreTrainedModel, getattr(self._model, "module", self._model))
 
     def _save_state(self, step: int) -> None:
         """Gather the state from every worker; the first one writes it."""
@@ -177,9 +199,12 @@ class _Worker:
 
     def _save_model(self) -> None:
         dtype = DTYPES[self._run.model.dtype]
-        state = {name: value.to(dtype) for name, value in get_model_state_dict(self._model, options=_FULL).items()}
+        gathered = cast(dict[str, torch.Tensor], get_model_state_dict(self._model, options=_FULL))
+        state = {name: value.to(dtype) for name, value in gathered.items()}
         if self._checkpoints:
             plain = self._plain_model()
             plain.config.dtype = dtype
+            for tied in plain.all_tied_weights_keys:  # gathering shards makes copies of what was one tensor
+                state.pop(tied, None)
             save_checkpoint(plain, self._processor, self._run.output, state)
             self._checkpoints.clear()

@@ -12,7 +12,11 @@ from tests.tiny import TINY
 def test_a_saved_model_answers_as_before(tiny_checkpoint: Path) -> None:
     built, _ = build_nano(TINY, seed=0)
     loaded, processor = load_model(tiny_checkpoint, TINY), load_processor(tiny_checkpoint, TINY)
-    inputs = processor(text=[chat_prompt(processor, "outline of red circle")], images=[Image.new("RGB", (96, 96), "red")], return_tensors="pt")
+    inputs = processor(
+        text=[chat_prompt(processor, "outline of red circle")],
+        images=[Image.new("RGB", (96, 96), "red")],
+        return_tensors="pt",
+    )
     with torch.inference_mode():
         torch.testing.assert_close(loaded.eval()(**inputs).logits, built.eval()(**inputs).logits)
 

@@ -26,7 +26,9 @@ def test_words_of_refshapes_are_whole_tokens(word: str) -> None:
 
 
 def test_a_point_of_a_polygon_costs_eight_tokens() -> None:
-    two, three = (len(TOKENIZER.encode(text)) for text in ("[[[123,456],[789,123]]]", "[[[123,456],[789,123],[456,789]]]"))
+    two, three = (
+        len(TOKENIZER.encode(text)) for text in ("[[[123,456],[789,123]]]", "[[[123,456],[789,123],[456,789]]]")
+    )
     assert three - two == 8
 
 

@@ -49,5 +49,7 @@ def test_clipping_bounds_the_global_norm() -> None:
     layer = nn.Linear(4, 4)
     (layer(torch.ones(1, 4)).sum() * 100).backward()
     norm = clip_gradients(layer, 1.0)
-    clipped = torch.stack([parameter.grad.norm() for parameter in layer.parameters() if parameter.grad is not None]).norm()
+    clipped = torch.stack(
+        [parameter.grad.norm() for parameter in layer.parameters() if parameter.grad is not None]
+    ).norm()
     assert norm > 1 and abs(float(clipped) - 1) < 1e-3

@@ -2,41 +2,41 @@
 
 import json
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from PIL import Image
 from safetensors.torch import load_file
 
 from simpleseg_core.config import ContourConfig, DatasetConfig, OptimizerConfig, Phase, RefShapesConfig, TrainConfig
 from simpleseg_core.models import load_model, load_processor
-from simpleseg_core.training.collate import Conversation
 from simpleseg_core.training.events import EventWriter
 from simpleseg_core.training.samples import SceneStream
 from simpleseg_core.training.supervised import SupervisedRun, train
-from tests.tiny import TINY
+from tests.tiny import TINY, FourColours
 
 CPU = torch.device("cpu")
-
-
-@dataclass(frozen=True)
-class FourColours:
-    """Four images, each with one right answer."""
-
-    def __getitem__(self, index: int) -> Conversation:
-        colour = ("red", "green", "blue", "yellow")[index % 4]
-        return Conversation(Image.new("RGB", (64, 64), colour), ("what is here",), (f"{colour} [{index % 4}00,20]",))
 
 
 @pytest.fixture
 def run(tmp_path: Path, tiny_checkpoint: Path) -> SupervisedRun:
     optimizer = OptimizerConfig(name="muon", lr=1e-2, warmup_ratio=0.1)
-    settings = TrainConfig(batch_size=8, micro_batch_size=4, optimizer=optimizer, log_every=1, checkpoint_every=3, threads=1)
+    settings = TrainConfig(
+        batch_size=8, micro_batch_size=4, optimizer=optimizer, log_every=1, checkpoint_every=3, threads=1
+    )
     return SupervisedRun(
-        "sft", 0, 8, settings, TINY, str(tiny_checkpoint), FourColours(), tmp_path / "model", tmp_path / "work", "fingerprint"
+        "sft",
+        0,
+        8,
+        settings,
+        TINY,
+        str(tiny_checkpoint),
+        FourColours(),
+        tmp_path / "model",
+        tmp_path / "work",
+        "fingerprint",
     )
 
 
@@ -85,7 +85,11 @@ def test_a_killed_run_goes_on_as_if_nothing_had_happened(run: SupervisedRun, tmp
 
 def test_micro_batches_do_not_change_the_step(run: SupervisedRun, tmp_path: Path) -> None:
     whole = replace(
-        run, steps=2, train=run.train.model_copy(update={"micro_batch_size": 8}), output=tmp_path / "whole", work=tmp_path / "whole-work"
+        run,
+        steps=2,
+        train=run.train.model_copy(update={"micro_batch_size": 8}),
+        output=tmp_path / "whole",
+        work=tmp_path / "whole-work",
     )
     for each in (replace(run, steps=2), whole):
         train(each, CPU)
