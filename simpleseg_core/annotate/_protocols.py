@@ -50,6 +50,14 @@ class Instance:
     mask: Mask
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Annotated:
+    """An image, uint8 (H, W, 3) RGB, with its instances."""
+
+    image: Image
+    instances: Sequence[Instance]
+
+
 @dataclass(frozen=True, slots=True)
 class Description:
     """A referring expression and the engine that wrote it."""
@@ -81,11 +89,11 @@ class Segmenter(Protocol):
 
 
 class Describer(Protocol):
-    """Instances -> one referring expression each."""
+    """Instances -> one referring expression each, for a batch of images at once."""
 
     @property
     def name(self) -> str:
         """Engine and model, kept with every row as provenance."""
 
-    def describe(self, image: Image, instances: Sequence[Instance]) -> list[Description]:
-        """One description for each of the instances of one image, in the same order."""
+    def describe(self, scenes: Sequence[Annotated]) -> list[list[Description]]:
+        """One description for each instance of each image, in the same order."""

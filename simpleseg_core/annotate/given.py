@@ -8,7 +8,10 @@ from simpleseg_core.annotate._protocols import Detection, Picture
 
 
 class AnnotationsDetector:
-    """Reads the ingest column `annotations`: a JSON list of {"phrase", "box", ...} with normalised xyxy boxes."""
+    """Reads the ingest column `annotations`: a JSON list of {"phrase", "box", ...} with normalised xyxy boxes.
+
+    An entry with `crowd` set stands for many objects at once and is passed over.
+    """
 
     name = "annotations"
 
@@ -18,7 +21,10 @@ class AnnotationsDetector:
         Raises:
             ValueError: the JSON is not such a list; it names the cure.
         """
-        return [[_detection(item, picture.caption) for item in _items(picture.annotations)] for picture in pictures]
+        return [
+            [_detection(item, picture.caption) for item in _items(picture.annotations) if not _is_crowd(item)]
+            for picture in pictures
+        ]
 
 
 def _items(text: str) -> list[Any]:
@@ -31,6 +37,10 @@ def _items(text: str) -> list[Any]:
     if not isinstance(items, list):
         raise ValueError(f"annotations are a JSON {type(items).__name__}: write a list of {{phrase, box}}")
     return items
+
+
+def _is_crowd(item: Any) -> bool:
+    return isinstance(item, dict) and bool(item.get("crowd"))
 
 
 def _detection(item: Any, caption: str) -> Detection:

@@ -1,0 +1,29 @@
+"""The describer without a model: the detector's phrase, made unambiguous by size or position where several share it."""
+
+from collections.abc import Sequence
+
+from simpleseg_core.annotate._protocols import Annotated, Description, Instance
+from simpleseg_core.data.expressions import Item, name_items
+
+AMBIGUOUS = "ambiguous"
+"""Source of a description that several instances answer to."""
+
+
+class CaptionDescriber:
+    """ "red circle", or "leftmost red circle" where there are more."""
+
+    name = "caption"
+
+    def describe(self, scenes: Sequence[Annotated]) -> list[list[Description]]:
+        """One expression for each instance of an image; where none is plain, the phrase, marked as ambiguous."""
+        return [self._image(scene.instances) for scene in scenes]
+
+    def _image(self, instances: Sequence[Instance]) -> list[Description]:
+        items = [Item(item.phrase, item.box, float(item.mask.mean())) for item in instances]
+        named: dict[int, str] = {}
+        for naming in name_items(items):
+            named.setdefault(naming.index, naming.text)
+        return [
+            Description(named[index], self.name) if index in named else Description(item.phrase, AMBIGUOUS)
+            for index, item in enumerate(instances)
+        ]

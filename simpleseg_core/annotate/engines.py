@@ -1,0 +1,55 @@
+"""Builds the engine that the configuration names; heavy libraries are imported only for the engines that need them."""
+
+from simpleseg_core.annotate._protocols import Describer, Detector, Segmenter
+from simpleseg_core.config import DescribeConfig, DetectConfig, SegmentConfig
+
+
+def build_detector(config: DetectConfig) -> Detector:
+    """The detector `detect.engine`, its weights loaded."""
+    match config.engine:
+        case "embedded":
+            from simpleseg_core.annotate.shapes import ShapeDetector
+
+            return ShapeDetector(config.box_threshold)
+        case "annotations":
+            from simpleseg_core.annotate.given import AnnotationsDetector
+
+            return AnnotationsDetector()
+        case "groundingdino":
+            from simpleseg_core.annotate.grounding_dino import GroundingDinoPy
+
+            return GroundingDinoPy.load(config)
+        case "transformers":
+            from simpleseg_core.annotate.grounding_dino import TransformersGroundingDino
+
+            return TransformersGroundingDino.load(config)
+
+
+def build_segmenter(config: SegmentConfig) -> Segmenter:
+    """The segmenter `segment.engine`, its weights loaded."""
+    match config.engine:
+        case "grabcut":
+            from simpleseg_core.annotate.grabcut import GrabCutSegmenter
+
+            return GrabCutSegmenter(config.grabcut_iterations)
+        case "segment_anything":
+            from simpleseg_core.annotate.sam import SegmentAnything
+
+            return SegmentAnything.load(config)
+        case "sam" | "sam2":
+            from simpleseg_core.annotate.sam import TransformersSam
+
+            return TransformersSam.load(config)
+
+
+def build_describer(config: DescribeConfig) -> Describer:
+    """The describer `describe.engine`, its weights loaded."""
+    match config.engine:
+        case "caption":
+            from simpleseg_core.annotate.describe import CaptionDescriber
+
+            return CaptionDescriber()
+        case "vlm":
+            from simpleseg_core.annotate.describe_vlm import VlmDescriber
+
+            return VlmDescriber.load(config)

@@ -1,0 +1,171 @@
+"""Reads COCO instances: images beside an annotation file, objects as polygons or RLE, crowds marked."""
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+from pycocotools import mask as coco_mask
+
+from simpleseg_core.config import CocoConfig
+from simpleseg_core.geometry import Rle
+
+
+@dataclass(frozen=True, slots=True)
+class CocoObject:
+    """One annotation; the box is xyxy, normalised."""
+
+    category: str
+    box: tuple[float, float, float, float]
+    rle: Rle
+    crowd: bool
+
+
+@dataclass(frozen=True, slots=True)
+class CocoImage:
+    """One image of the annotation file, with its objects."""
+
+    id: int
+    path: Path
+    width: int
+    height: int
+    objects: tuple[CocoObject, ...]
+
+    @property
+    def key(self) -> str:
+        """Name of the image in shards and tables."""
+        return f"{self.id:012d}"
+
+
+def coco_rows(config: CocoConfig) -> Iterator[tuple[str, bytes, str, str]]:
+    """Images as ingest takes them: key, encoded bytes, caption (its categories), and annotations.
+
+    The annotations are JSON, a list of {"phrase", "box", "rle_counts", "crowd"}: the box xyxy and normalised, the RLE
+    COCO's compressed one in the size of the image; a crowd is no instance, but its phrase is no longer unique.
+    """
+    for image in read_coco(config):
+        names = dict.fromkeys(item.category for item in image.objects)
+        annotations = [
+            {"phrase": item.category, "box": item.box, "rle_counts": item.rle["counts"], "crowd": item.crowd}
+            for item in image.objects
+        ]
+        yield image.key, image.path.read_bytes(), ", ".join(names), json.dumps(annotations)
+
+
+def read_coco(config: CocoConfig) -> list[CocoImage]:
+    """The images of an annotation file in the order of their ids, at most `config.max_images`.
+
+    Raises:
+        FileNotFoundError: no root, annotation file or image.
+        ValueError: the annotation file is not COCO's; the message names the field.
+    """
+    if config.root is None:
+        raise ValueError("data.coco.root is not set: name the folder of images and annotations")
+    path = config.root / config.annotations
+    content = _load(path)
+    categories = {_field(item, "id", path, "categories"): str(item.get("name", "")) for item in content["categories"]}
+    by_image: dict[int, list[Mapping[str, Any]]] = {}
+    for item in content["annotations"]:
+        by_image.setdefault(_field(item, "image_id", path, "annotations"), []).append(item)
+    images = sorted(content["images"], key=lambda item: _number(item, "id", path, "images"))[: config.max_images]
+    unknown = by_image.keys() - {item["id"] for item in content["images"]}
+    if unknown:
+        raise ValueError(
+            f"{path}: annotations name images {sorted(unknown)[:3]} that `images` lacks: the file is incomplete"
+        )
+    return [_image(item, by_image.get(item["id"], []), categories, path) for item in images]
+
+
+def is_held_out(key: str, seed: int, share: float) -> bool:
+    """Whether an image belongs to the benchmark: a fixed draw for its key and the seed, whatever other images there are."""
+    draw = int.from_bytes(sha256(f"{seed}:{key}".encode()).digest()[:8], "big")
+    return draw < share * 2**64
+
+
+def _load(path: Path) -> dict[str, list[Any]]:
+    if not path.is_file():
+        raise FileNotFoundError(f"{path}: no such file; set data.coco.root and data.coco.annotations")
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise ValueError(
+            f"{path}: not JSON ({error}); data.coco.annotations must name COCO's instances file"
+        ) from error
+    for name in ("images", "annotations", "categories"):
+        if not isinstance(content, dict) or not isinstance(content.get(name), list):
+            raise ValueError(f"{path}: no list `{name}`; data.coco.annotations must name COCO's instances file")
+    sections: dict[str, list[Any]] = content
+    return sections
+
+
+def _field(item: Mapping[str, Any], name: str, path: Path, section: str) -> Any:
+    if name not in item:
+        raise ValueError(f"{path}: an entry of `{section}` has no `{name}`: {json.dumps(item)[:80]}")
+    return item[name]
+
+
+def _number(item: Mapping[str, Any], name: str, path: Path, section: str) -> int:
+    value = _field(item, name, path, section)
+    if not isinstance(value, int) or value < 0:
+        raise ValueError(f"{path}: `{name}` of an entry of `{section}` is {value!r}: it must be a whole number")
+    return value
+
+
+def _image(
+    item: Mapping[str, Any], annotations: Sequence[Mapping[str, Any]], categories: Mapping[int, str], path: Path
+) -> CocoImage:
+    width, height = _number(item, "width", path, "images"), _number(item, "height", path, "images")
+    name = str(_field(item, "file_name", path, "images"))
+    # A file name may not lead out of the folder.
+    files = [folder / Path(name).name for folder in (path.parent, path.parent / "images")]
+    found = next((file for file in files if file.is_file()), None)
+    if found is None:
+        raise FileNotFoundError(f"{files[-1]}: no such image, nor beside the annotation file; {path} names it")
+    objects = [_object(annotation, width, height, categories, path) for annotation in annotations]
+    return CocoImage(item["id"], found, width, height, tuple(item for item in objects if item is not None))
+
+
+def _object(
+    item: Mapping[str, Any], width: int, height: int, categories: Mapping[int, str], path: Path
+) -> CocoObject | None:
+    """An annotation, or None where its outline is empty (polygons of two points occur)."""
+    category = categories.get(_field(item, "category_id", path, "annotations"))
+    if category is None:
+        raise ValueError(
+            f"{path}: annotation {item.get('id')} has category_id {item['category_id']}, which `categories` lacks"
+        )
+    rle = _rle(_field(item, "segmentation", path, "annotations"), width, height, path, item.get("id"))
+    if rle is None or not coco_mask.area(_encoded(rle)):
+        return None
+    left, top, box_width, box_height = (float(side) for side in coco_mask.toBbox(_encoded(rle)))
+    box = (left / width, top / height, (left + box_width) / width, (top + box_height) / height)
+    return CocoObject(category.lower(), box, rle, bool(item.get("iscrowd", 0)))
+
+
+def _rle(segmentation: Any, width: int, height: int, path: Path, identifier: Any) -> Rle | None:
+    """COCO's three forms of an outline as a compressed RLE: polygons, and runs as a list or as a text."""
+    try:
+        if isinstance(segmentation, list):
+            rings = [ring for ring in segmentation if len(ring) >= 6]
+            merged = coco_mask.merge(coco_mask.frPyObjects(rings, height, width)) if rings else None
+        elif isinstance(segmentation["counts"], list):
+            merged = coco_mask.frPyObjects(segmentation, height, width)
+        else:
+            merged = {"size": segmentation["size"], "counts": segmentation["counts"].encode("ascii")}
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise ValueError(
+            f"{path}: annotation {identifier}: segmentation is neither polygons nor RLE ({error})"
+        ) from error
+    if merged is None:
+        return None
+    if list(merged["size"]) != [height, width]:
+        raise ValueError(
+            f"{path}: annotation {identifier}: RLE of size {merged['size']} in an image of {[height, width]}"
+        )
+    return {"size": [height, width], "counts": merged["counts"].decode("ascii")}
+
+
+def _encoded(rle: Rle) -> dict[str, Any]:
+    return {"size": rle["size"], "counts": rle["counts"].encode("ascii")}
