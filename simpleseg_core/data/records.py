@@ -81,7 +81,7 @@ PROMPTS = pa.schema(
         ("task", pa.string()),
         ("targets", pa.int32()),
         ("rle_counts", pa.string()),
-        ("box", pa.list_(pa.float64(), 4)),
+        ("box", pa.list_(pa.float64())),  # not of fixed size: parquet cannot read such a list back where one is null
     ]
 )
 """A query with its exact mask: an RL prompt or a benchmark item. `targets` is 0 where the answer is `[]`; `box` is then null."""
