@@ -1,6 +1,6 @@
 """Web images: metadata tables in, checked downloads in tar shards out."""
 
-from simpleseg_core.data.web._ingest import Job, finished_shards, ingest, summarise
+from simpleseg_core.data.web._ingest import Job, Watcher, finished_shards, ingest, summarise
 from simpleseg_core.data.web._metadata import ADAPTERS, METADATA, Adapter, read_metadata, url_key
 from simpleseg_core.data.web._status import Refused, Status, may_pass
 
@@ -11,6 +11,7 @@ __all__ = [
     "Job",
     "Refused",
     "Status",
+    "Watcher",
     "finished_shards",
     "ingest",
     "may_pass",

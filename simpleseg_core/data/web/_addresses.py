@@ -19,8 +19,8 @@ _LOCAL_NAMES = ("localhost", "local", "internal", "home.arpa", "onion", "localdo
 
 # The ports browsers refuse (WHATWG Fetch, "bad port"), so that a URL cannot speak to a mail or database server.
 _BAD_PORTS = frozenset([
-    0, 1, 7, 9, 11, 13, 15, 17, 19, 20, 21, 22, 23, 25, 37, 42, 43, 53, 69, 77, 79, 87, 95, 101, 102, 103, 104, 109, 110,
-    111, 113, 115, 117, 119, 123, 135, 137, 139, 143, 161, 179, 389, 427, 465, 512, 513, 514, 515, 526, 530, 531, 532,
+    0, 1, 7, 9, 11, 13, 15, 17, 19, 20, 21, 22, 23, 25, 37, 42, 43, 53, 69, 77, 79, 87, 95, 101, 102, 103, 104, 109,
+    110, 111, 113, 115, 117, 119, 123, 135, 137, 139, 143, 161, 179, 389, 427, 465, 512, 513, 514, 515, 526, 530, 531, 532,
     540, 548, 554, 556, 563, 587, 601, 636, 989, 990, 993, 995, 1719, 1720, 1723, 2049, 3306, 3659, 4045, 4190, 5060,
     5061, 5432, 6000, 6379, 6566, 6665, 6666, 6667, 6668, 6669, 6679, 6697, 9200, 10080, 11211, 27017,
 ])  # fmt: skip
@@ -39,12 +39,9 @@ _CLOSED = tuple(
         "2001:db8::/32",
         "2002::/16",
         "3fff::/20",
-        "64:ff9b:1::/48",
-        "::/96",  # IPv4-compatible, long deprecated
-        "100::/64",
-        "5f00::/16",
     )
 )
+_IPV6_UNICAST = ip_network("2000::/3")
 _NAT64 = ip_network("64:ff9b::/96")
 
 
@@ -119,6 +116,8 @@ def is_public(address: str | IPv4Address | IPv6Address) -> bool:
             return is_public(ip.ipv4_mapped)
         if ip in _NAT64:
             return is_public(IPv4Address(int(ip) & 0xFFFFFFFF))
+        if ip not in _IPV6_UNICAST:
+            return False
     return ip.is_global and not ip.is_multicast and not any(ip in network for network in _CLOSED)
 
 

@@ -4,10 +4,11 @@ import asyncio
 import json
 import logging
 import shutil
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from hashlib import sha256
 from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 import pyarrow as pa
@@ -32,8 +33,15 @@ _CONTENT = frozenset(
     | {"resize", "image_size", "jpeg_quality", "near_duplicate_bits"}
 )
 
-Watch = Callable[[dict[str, int]], None]
-"""Called with the counts of every shard that is finished."""
+
+class Watcher(Protocol):
+    """Is told how the work goes on."""
+
+    def planned(self, rows: int) -> None:
+        """So many rows are to be done."""
+
+    def finished(self, counts: Mapping[str, int]) -> None:
+        """A shard is complete: its rows of each status, and under `bytes` the bytes that were served."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,21 +69,20 @@ class Job:
         return sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()
 
 
-def ingest(job: Job, tables: Iterable[pa.Table], watch: Watch, plan_rows: Callable[[int], None]) -> dict[str, int]:
+def ingest(job: Job, tables: Iterable[pa.Table], watcher: Watcher) -> dict[str, int]:
     """Bring the output folder up to date with the metadata: unfinished shards are finished, new rows become new shards.
 
     Args:
         job: where from, where to, and the limits.
         tables: metadata in the common schema (METADATA).
-        watch: is told the counts of each shard as it is finished.
-        plan_rows: is told once how many rows there are to do.
+        watcher: is told how the work goes on.
 
     Returns:
         Rows of each status over all shards, finished earlier or now, as in `summary.json`.
     """
     plans = _plan(job, tables)
-    plan_rows(sum(pq.read_metadata(plan).num_rows for plan in plans))
-    asyncio.run(_run(job, plans, watch))
+    watcher.planned(sum(pq.read_metadata(plan).num_rows for plan in plans))
+    asyncio.run(_run(job, plans, watcher))
     for folder in (job.work / "plans").glob("[0-9]*"):
         shutil.rmtree(folder)
     return summarise(job.output)
@@ -147,14 +154,14 @@ def _urls(file: Path) -> Iterator[str | None]:
         yield from batch["url"].to_pylist()
 
 
-async def _run(job: Job, plans: list[Path], watch: Watch) -> None:
+async def _run(job: Job, plans: list[Path], watcher: Watcher) -> None:
     gate = asyncio.Semaphore(_SHARDS_AT_ONCE)
     async with Fetcher(job.limits, routes=job.routes) as fetcher, Decoder(job.limits) as decoder:
         services = Services(job.limits, fetcher, decoder, Politeness(job.limits))
 
         async def run(plan: Path) -> None:
             async with gate:
-                watch(await ingest_shard(plan, job.output, job.fingerprint, services, job.work))
+                watcher.finished(await ingest_shard(plan, job.output, job.fingerprint, services, job.work))
 
         async with asyncio.TaskGroup() as group:
             for plan in plans:

@@ -120,6 +120,8 @@ async def _ingest_row(row: Row, services: Services, spool: _Spool) -> _Timed:
 
 async def _fetch_picture(row: Row, services: Services) -> tuple[Fetched, Picture]:
     """Fetch and decode with as many tries as the limits allow; pauses between tries hold no slot."""
+    if row["body"] is not None:
+        return Fetched(row["body"], row["url"]), await services.decoder.inspect(row["body"])
     url = services.fetcher.check(row["url"] or "")
     host, attempt = str(url.raw_host), 0
     while True:
@@ -143,7 +145,7 @@ def _record(row: Row, timed: _Timed, shard: str, index: int) -> dict[str, Any]:
     stored, picture = timed.result, timed.result.picture
     return record | {
         "status": str(Status.OK),
-        "image": f"{shard}{index:06d}",
+        "image": row["image"] or f"{shard}{index:06d}",
         "width": picture.width,
         "height": picture.height,
         "original_width": picture.original_width,

@@ -1,0 +1,138 @@
+"""The stage that brings images in: RefShapes through a local web server, a COCO folder, or the web itself."""
+
+import json
+import shutil
+import time
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import pyarrow as pa
+
+from simpleseg_core.config import CocoConfig, Config, FilterConfig, IngestConfig, WebConfig
+from simpleseg_core.data.coco import coco_rows
+from simpleseg_core.data.web import METADATA, Job, ingest, read_metadata, url_key
+from simpleseg_core.stages._base import Context, Inputs, Outputs, StageResult
+
+
+_REFSHAPES = "refshapes.test:80"
+"""Public name of the local server: tables must not depend on the port of the day."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Source:
+    """Where rows come from, and under which public name a server of our own stands."""
+
+    identity: Mapping[str, object]
+    tables: Iterable[pa.Table]
+    limits: IngestConfig
+    filters: FilterConfig = field(default_factory=FilterConfig)
+    routes: Mapping[str, str] = field(default_factory=dict)
+    truth: Path | None = None
+
+
+def run(config: Config, inputs: Inputs, outputs: Outputs, context: Context) -> StageResult:
+    """Fill `images` with tar shards, one parquet of rows beside each, and `summary.json`."""
+    output, start = outputs["images"], time.monotonic()
+    with _OPEN[config.data.source](config, context.work) as source:
+        identity = json.dumps(source.identity, sort_keys=True, default=str)
+        job = Job(identity, source.filters, source.limits, output, context.work, source.routes)
+        counts = ingest(job, source.tables, _Watch(context))
+        if source.truth is not None:
+            shutil.copyfile(source.truth, output / "truth.parquet")
+    return _result(counts, time.monotonic() - start)
+
+
+@contextmanager
+def _refshapes(config: Config, work: Path) -> Iterator[_Source]:
+    """The synthetic world as a site of JPEG files with a LAION table, really served and really downloaded."""
+    from simpleseg_core.data.web_view import serve_folder, web_view
+
+    site = work / "site"
+    shutil.rmtree(site, ignore_errors=True)
+    web_view(config.data.refshapes, config.seed, config.data.web_images, site)
+    with serve_folder(site) as base_url:
+        identity = {
+            "refshapes": config.data.refshapes.model_dump(),
+            "images": config.data.web_images,
+            "seed": config.seed,
+        }
+        tables = read_metadata(WebConfig(metadata=str(site / "metadata.parquet")))
+        routes = {_REFSHAPES: urlsplit(base_url).netloc}
+        yield _Source(identity, tables, config.ingest, routes=routes, truth=site / "truth.parquet")
+
+
+@contextmanager
+def _coco(config: Config, work: Path) -> Iterator[_Source]:
+    """Photographs of a COCO folder with their annotations, which stay true only for images as they are."""
+    limits = config.ingest.model_copy(update={"resize": "keep", "near_duplicate_bits": None})
+    yield _Source({"coco": config.data.coco.model_dump()}, _coco_tables(config.data.coco), limits)
+
+
+def _coco_tables(coco: CocoConfig) -> Iterator[pa.Table]:
+    for key, body, caption, annotations in coco_rows(coco):
+        url = f"coco:{key}"
+        row = {"row_id": key, "key": url_key(url), "url": url, "text": caption, "source": "coco"}
+        yield pa.Table.from_pylist([row | {"annotations": annotations, "image": key, "body": body}], METADATA)
+
+
+@contextmanager
+def _web(config: Config, work: Path) -> Iterator[_Source]:
+    web = config.data.web
+    identity = web.model_dump(exclude={"filters", "max_images"})
+    yield _Source(identity, _first(read_metadata(web), web.max_images), config.ingest, web.filters)
+
+
+_OPEN = {"refshapes": _refshapes, "coco": _coco, "web": _web}
+
+
+def _first(tables: Iterable[pa.Table], rows: int | None) -> Iterator[pa.Table]:
+    """The first rows of a stream of tables, all of them for None."""
+    for table in tables:
+        if rows is None:
+            yield table
+        elif rows > 0:
+            yield table.slice(0, rows)
+            rows -= table.num_rows
+
+
+class _Watch:
+    """Hands what the downloader reports to the progress bar and the curves."""
+
+    def __init__(self, context: Context) -> None:
+        self._context = context
+        self._start = time.monotonic()
+        self._rows = self._images = self._bytes = 0
+
+    def planned(self, rows: int) -> None:
+        self._context.progress.start(rows, "images")
+
+    def finished(self, counts: Mapping[str, int]) -> None:
+        rows = sum(count for status, count in counts.items() if status != "bytes")
+        self._rows += rows
+        self._images += counts.get("ok", 0)
+        self._bytes += counts["bytes"]
+        seconds = time.monotonic() - self._start
+        self._context.progress.advance(rows)
+        self._context.tracker.metrics(
+            {
+                "images_per_second": self._images / seconds,
+                "megabytes_per_second": self._bytes / seconds / 1e6,
+                "success_rate": self._images / self._rows,
+            },
+            self._rows,
+        )
+
+
+def _result(counts: Mapping[str, int], seconds: float) -> StageResult:
+    rows, images = sum(counts.values()), counts.get("ok", 0)
+    reasons = [{"status": status, "rows": count, "share": count / rows} for status, count in sorted(counts.items())]
+    metrics = {
+        "rows": float(rows),
+        "images": float(images),
+        "success_rate": images / rows if rows else 0.0,
+        "seconds": seconds,
+    }
+    return StageResult(metrics=metrics, tables={"reasons": reasons})

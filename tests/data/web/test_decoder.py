@@ -1,0 +1,60 @@
+"""A body that kills its decoder costs its own row and no other."""
+
+import asyncio
+import os
+import signal
+import time
+from collections.abc import Sequence
+
+import pytest
+from PIL import Image
+
+from simpleseg_core.config import IngestConfig
+from simpleseg_core.data.web import _decoder
+from simpleseg_core.data.web._decoder import Decoder, Outcome
+from simpleseg_core.data.web._images import Picture
+from simpleseg_core.data.web._status import Refused
+from tests.data.web.images import encode, picture
+
+LIMITS = IngestConfig(decode_timeout_s=1)
+GOOD = encode(picture(), "JPEG")
+
+
+def decode(bodies: Sequence[bytes], limits: IngestConfig = LIMITS) -> list[str]:
+    async def one(decoder: Decoder, body: bytes) -> str:
+        try:
+            return "ok" if isinstance(await decoder.inspect(body), Picture) else "?"
+        except Refused as refused:
+            return refused.status
+
+    async def run() -> list[str]:
+        async with Decoder(limits) as decoder:
+            return list(await asyncio.gather(*[one(decoder, body) for body in bodies]))
+
+    return asyncio.run(run())
+
+
+def inspect_dangerously(bodies: Sequence[bytes]) -> list[Outcome]:
+    """What the real worker does, with bodies that act as a decoder with a bug would."""
+    for body in bodies:
+        if body == b"crash":
+            os.kill(os.getpid(), signal.SIGSEGV)
+        if body == b"hang":
+            signal.alarm(_decoder._limits.decode_timeout_s)
+            time.sleep(60)
+    return _decoder._inspect_all(bodies)
+
+
+def test_good_and_bad_bodies_are_told_apart() -> None:
+    assert decode([GOOD, b"<html>", GOOD]) == ["ok", "not_an_image", "ok"]
+
+
+@pytest.mark.parametrize("evil", [b"crash", b"hang"])
+def test_a_decoder_that_dies_takes_nobody_with_it(evil: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("simpleseg_core.data.web._decoder._work_on", inspect_dangerously)
+    assert decode([GOOD, evil, GOOD, b"<html>", GOOD]) == ["ok", "decoder_died", "ok", "not_an_image", "ok"]
+
+
+def test_a_decoder_has_a_memory_limit() -> None:
+    large = encode(Image.new("RGB", (7000, 7000)), "PNG")
+    assert decode([large, GOOD], IngestConfig(decode_memory_mib=256)) == ["broken_image", "ok"]

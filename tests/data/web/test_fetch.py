@@ -1,0 +1,237 @@
+"""The HTTP client keeps every limit and names every reason, against a server that really misbehaves."""
+
+import asyncio
+import gzip
+
+import pytest
+
+from simpleseg_core.config import IngestConfig
+from simpleseg_core.data.web._fetch import Fetched, Fetcher
+from simpleseg_core.data.web._status import Refused
+from tests.data.web.server import Exchange, Server, jpeg
+
+
+def fetch(server: Server, path: str, **limits: object) -> Fetched:
+    settings = {"timeout_s": 5.0, "honour_robots": False, "allowed_private_hosts": (server.address,)} | limits
+
+    async def run() -> Fetched:
+        async with Fetcher(IngestConfig(**settings)) as fetcher:  # type: ignore[arg-type]
+            return await fetcher.fetch(fetcher.check(server.url(path)))
+
+    return asyncio.run(run())
+
+
+def reason(server: Server, path: str, **limits: object) -> str:
+    with pytest.raises(Refused) as caught:
+        fetch(server, path, **limits)
+    return caught.value.status
+
+
+def test_returns_the_bytes_as_served(server: Server) -> None:
+    server.image("/a.jpg", jpeg(1))
+    assert fetch(server, "/a.jpg") == Fetched(jpeg(1), server.url("/a.jpg"))
+
+
+def test_follows_redirects_and_names_the_last_url(server: Server) -> None:
+    server.image("/old.jpg", b"", status=301, headers={"Location": "/b/new.jpg"})
+    server.image("/b/new.jpg", jpeg(2))
+    assert fetch(server, "/old.jpg") == Fetched(jpeg(2), server.url("/b/new.jpg"))
+
+
+def test_a_redirect_loop_ends(server: Server) -> None:
+    server.image("/loop", b"", status=302, headers={"Location": "/loop"})
+    assert reason(server, "/loop", max_redirects=3) == "redirects"
+    assert server.requests == ["/loop"] * 4
+
+
+@pytest.mark.parametrize(
+    ("location", "status"),
+    [
+        ("http://10.0.0.1/x.jpg", "address"),
+        ("http://127.0.0.1:1/x.jpg", "port"),
+        ("http://169.254.169.254/latest/meta-data/", "address"),
+        ("http://[::ffff:127.0.0.1]/x.jpg", "address"),
+        ("//0x7f.1/x.jpg", "address"),
+        ("file:///etc/passwd", "scheme"),
+        ("gopher://127.0.0.1/", "scheme"),
+        ("http://user@example.org/", "bad_url"),
+        ("http://[", "bad_url"),
+    ],
+)
+def test_redirects_are_checked_like_first_urls(server: Server, location: str, status: str) -> None:
+    server.image("/go", b"", status=302, headers={"Location": location})
+    assert reason(server, "/go") == status
+
+
+@pytest.mark.parametrize("code", [400, 403, 404, 410, 429, 500, 503, 204, 304])
+def test_other_answers_than_200_are_counted_by_code(server: Server, code: int) -> None:
+    server.image("/x", b"", status=code)
+    assert reason(server, "/x") == f"http_{code}"
+
+
+def test_retry_after_is_read(server: Server) -> None:
+    server.image("/busy", b"", status=429, headers={"Retry-After": "7"})
+    with pytest.raises(Refused) as caught:
+        fetch(server, "/busy")
+    assert caught.value.retry_after == 7
+
+
+@pytest.mark.parametrize("kind", ["text/html", "text/html; charset=utf-8", "image/svg+xml", "application/json"])
+def test_other_content_is_not_read(server: Server, kind: str) -> None:
+    server.image("/x.jpg", b"<html>", kind=kind)
+    assert reason(server, "/x.jpg") == "content_type"
+
+
+@pytest.mark.parametrize("kind", ["image/jpeg", "IMAGE/PNG; q=1", "application/octet-stream", ""])
+def test_images_and_unnamed_bytes_are_read(server: Server, kind: str) -> None:
+    server.image("/x.jpg", jpeg(), kind=kind)
+    assert fetch(server, "/x.jpg").body == jpeg()
+
+
+def test_a_gzip_bomb_is_never_inflated(server: Server) -> None:
+    server.image("/bomb", gzip.compress(bytes(10_000_000)), headers={"Content-Encoding": "gzip"})
+    assert reason(server, "/bomb") == "content_encoding"
+
+
+def test_an_announced_size_over_the_cap_is_not_read(server: Server) -> None:
+    async def huge(exchange: Exchange) -> None:
+        await exchange.send(b"x", headers={"Content-Length": "99999999999"})
+
+    server.routes["/huge"] = huge
+    assert reason(server, "/huge") == "too_large"
+
+
+def test_an_endless_body_is_cut_at_the_cap(server: Server) -> None:
+    sent = 0
+
+    async def endless(exchange: Exchange) -> None:
+        nonlocal sent
+        await exchange.raw(b"HTTP/1.1 200 OK\r\nContent-Type: image/jpeg\r\nTransfer-Encoding: chunked\r\n\r\n")
+        while True:
+            await exchange.raw(b"10000\r\n" + bytes(0x10000) + b"\r\n")
+            sent += 0x10000
+
+    server.routes["/endless"] = endless
+    assert reason(server, "/endless", max_bytes=100_000) == "too_large"
+    assert sent < 20_000_000
+
+
+def test_a_slow_drip_ends_with_the_time_cap(server: Server) -> None:
+    async def drip(exchange: Exchange) -> None:
+        await exchange.raw(b"HTTP/1.1 200 OK\r\nContent-Type: image/jpeg\r\nContent-Length: 100000\r\n\r\n")
+        while True:
+            await exchange.raw(b"x")
+            await asyncio.sleep(0.02)
+
+    server.routes["/drip"] = drip
+    assert reason(server, "/drip", timeout_s=0.3) == "timeout"
+
+
+def test_silence_ends_with_the_time_cap(server: Server) -> None:
+    async def silent(exchange: Exchange) -> None:
+        await asyncio.sleep(60)
+
+    server.routes["/silent"] = silent
+    assert reason(server, "/silent", timeout_s=0.3) == "timeout"
+
+
+def test_a_body_shorter_than_announced_is_a_lost_connection(server: Server) -> None:
+    async def short(exchange: Exchange) -> None:
+        await exchange.send(jpeg(), headers={"Content-Length": "50000"})
+        exchange.keep = False
+
+    server.routes["/short"] = short
+    assert reason(server, "/short") == "connection_lost"
+
+
+def test_a_reset_is_a_lost_connection(server: Server) -> None:
+    async def reset(exchange: Exchange) -> None:
+        await exchange.raw(b"HTTP/1.1 200 OK\r\nContent-Type: image/jpeg\r\nContent-Length: 5000\r\n\r\nabc")
+        exchange.reset()
+
+    server.routes["/reset"] = reset
+    assert reason(server, "/reset") == "connection_lost"
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        b"SSH-2.0-OpenSSH_9.6\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\nX: " + b"a" * 100_000 + b"\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\n" + b"".join(b"X-%d: %s\r\n" % (i, b"a" * 500) for i in range(2000)) + b"\r\n",
+        b"HTTP/1.1 banana\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\nContent-Length: -5\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nZZZ\r\n",
+    ],
+)
+def test_nonsense_is_a_protocol_error(server: Server, answer: bytes) -> None:
+    async def nonsense(exchange: Exchange) -> None:
+        await exchange.raw(answer)
+        exchange.keep = False
+
+    server.routes["/x"] = nonsense
+    assert reason(server, "/x") in ("protocol", "connection_lost")
+
+
+def test_an_empty_body_is_named(server: Server) -> None:
+    server.image("/empty", b"")
+    assert reason(server, "/empty") == "empty"
+
+
+def test_nobody_listening_is_a_failed_connection() -> None:
+    with Server() as gone:
+        pass
+    assert reason(gone, "/x.jpg") == "connect"
+
+
+@pytest.mark.parametrize(
+    ("header", "refused"),
+    [
+        ("noai", True),
+        ("noimageai", True),
+        ("noindex, NoAI", True),
+        ("simpleseg-ingest: noai", True),
+        ("otherbot: noai", False),
+        ("noindex", False),
+        ("max-image-preview: none", False),
+    ],
+)
+def test_owners_can_reserve_their_images(server: Server, header: str, refused: bool) -> None:
+    server.image("/art.jpg", jpeg(), headers={"X-Robots-Tag": header})
+    if refused:
+        assert reason(server, "/art.jpg") == "noai"
+    assert fetch(server, "/art.jpg", honour_noai=not refused).body == jpeg()
+
+
+def test_text_and_data_mining_can_be_reserved(server: Server) -> None:
+    server.image("/art.jpg", jpeg(), headers={"TDM-Reservation": "1"})
+    assert reason(server, "/art.jpg") == "noai"
+
+
+def test_urls_are_encoded_as_browsers_do(server: Server) -> None:
+    server.image("/a%20b/%C3%BC.jpg", jpeg())
+    assert fetch(server, "/a b/ü.jpg").final_url == server.url("/a%20b/%C3%BC.jpg")
+
+
+def test_huge_urls_are_refused_without_a_request(server: Server) -> None:
+    assert reason(server, "/" + "a" * 100_000) == "bad_url"
+    assert not server.requests
+
+
+def test_connections_are_kept_alive(server: Server) -> None:
+    ports: set[int] = set()
+
+    async def answer(exchange: Exchange) -> None:
+        ports.add(exchange.writer.get_extra_info("peername")[1])
+        await exchange.send(jpeg())
+
+    server.routes["/a.jpg"] = answer
+
+    async def run() -> None:
+        limits = IngestConfig(allowed_private_hosts=(server.address,))
+        async with Fetcher(limits) as fetcher:
+            for _ in range(5):
+                await fetcher.fetch(fetcher.check(server.url("/a.jpg")))
+
+    asyncio.run(run())
+    assert len(ports) == 1
