@@ -131,6 +131,8 @@ class RolloutConfig(Section):
     temperature: float = Field(1.0, gt=0)
     top_p: float = Field(1.0, gt=0, le=1)
     max_tokens: int = Field(160, gt=0)
+    max_length: int = Field(1024, gt=0)
+    """Tokens of a prompt and its answer together, image included."""
     kv_cache_mib: int = Field(128, gt=0)
     max_num_seqs: int = Field(64, gt=0)
     gpu_memory_utilization: float = Field(0.5, gt=0, le=1)
