@@ -1,11 +1,13 @@
 """A very small nano model that tests share."""
 
+import json
 from dataclasses import dataclass
 
 from PIL import Image
 
 from simpleseg_core.config import ModelConfig, NanoConfig
 from simpleseg_core.training.collate import Conversation
+from simpleseg_core.training.supervised import SupervisedRun
 
 TINY = ModelConfig(
     nano=NanoConfig(
@@ -29,3 +31,9 @@ class FourColours:
     def __getitem__(self, index: int) -> Conversation:
         colour = ("red", "green", "blue", "yellow")[index % 4]
         return Conversation(Image.new("RGB", (64, 64), colour), ("what is here",), (f"{colour} [{index % 4}00,20]",))
+
+
+def losses(run: SupervisedRun) -> dict[int, float]:
+    """Logged losses of a run by step."""
+    events = [json.loads(line) for line in (run.work / "events.jsonl").read_text().splitlines()]
+    return {event["step"]: event["metrics"]["loss"] for event in events if event.get("metrics")}

@@ -96,6 +96,7 @@ class _Worker:
         self._optimizer = build_optimizer(model, run.train.optimizer)
         self._checkpoints = Checkpoints(run.work / "checkpoints", run.fingerprint) if rank == 0 else None
         self._events = EventWriter(run.work / "events.jsonl")
+        self._window: list[torch.Tensor] = []
 
     def run(self) -> None:
         start = self._resume()
@@ -129,15 +130,15 @@ class _Worker:
     def _step(self, step: int, batches: Sequence[Batch]) -> None:
         began = time.perf_counter()
         self._model.train()
-        tokens = self._sum(sum(int((batch.labels != IGNORE).sum()) for batch in batches))
-        losses = torch.stack([self._backward(batch, tokens) for batch in batches]).sum(0)
+        learned = sum(int((batch.labels != IGNORE).sum()) for batch in batches)
+        tokens = float(self._sum(torch.tensor(float(learned))))
+        losses = self._sum(torch.stack([self._backward(batch, tokens) for batch in batches]).sum(0))
         norm = clip_gradients(self._model, self._run.train.optimizer.grad_clip)
         rate = learning_rate(step, self._run.steps, self._run.train.optimizer)
         self._optimizer.step(rate)
         if self._rank == 0:
-            self._report(
-                step + 1, losses.tolist(), {"grad_norm": norm, "lr": rate}, tokens / (time.perf_counter() - began)
-            )
+            rest = {"grad_norm": norm, "lr": rate, "answer_tokens_per_s": tokens / (time.perf_counter() - began)}
+            self._report(step + 1, losses.cpu(), rest)
         if self._run.probe and (step + 1) % self._run.train.probe_every == 0 and self._world_size == 1:
             self._run.probe(self._plain_model(), self._processor, self._events, step + 1)
 
@@ -153,24 +154,27 @@ class _Worker:
         (loss * self._world_size).backward()
         return torch.stack([loss.detach(), losses.detach()[first[keep]].sum(), first.sum()])
 
-    def _report(self, step: int, losses: list[float], rest: dict[str, float], tokens_per_s: float) -> None:
-        logged = step % self._run.train.log_every == 0 or step == 1
-        first = {"loss_first_coordinate": losses[1] / losses[2]} if losses[2] else {}
-        self._events.step(
-            step, {"loss": losses[0], **first, **rest, "answer_tokens_per_s": tokens_per_s} if logged else {}
-        )
+    def _report(self, step: int, losses: torch.Tensor, rest: dict[str, float]) -> None:
+        """Announce the step; every `log_every` steps with the losses averaged since the last time."""
+        self._window.append(losses)
+        if step % self._run.train.log_every and step != 1:
+            self._events.step(step, {})
+            return
+        loss, first, count = torch.stack(self._window).sum(0).tolist()
+        by_coordinate = {"loss_first_coordinate": first / count} if count else {}
+        self._events.step(step, {"loss": loss / len(self._window), **by_coordinate, **rest})
+        self._window.clear()
 
     def _autocast(self) -> AbstractContextManager[Any]:
         dtype = DTYPES[self._run.model.dtype]
         return nullcontext() if dtype is torch.float32 else torch.autocast(self._device.type, dtype)
 
-    def _sum(self, value: float) -> float:
-        """Sum of a number over all workers."""
-        if self._world_size == 1:
-            return value
-        total = torch.tensor(value, device=self._device)
-        dist.all_reduce(total)
-        return float(total)
+    def _sum(self, values: torch.Tensor) -> torch.Tensor:
+        """Sum over all workers."""
+        if self._world_size > 1:
+            values = values.to(self._device)
+            dist.all_reduce(values)
+        return values
 
     def _plain_model(self) -> PreTrainedModel:
         return cast(PreTrainedModel, getattr(self._model, "module", self._model))
@@ -188,7 +192,7 @@ class _Worker:
     def _resume(self) -> int:
         """Load the newest state on the first worker, hand it to the others, and return the number of steps done."""
         latest = self._checkpoints.latest() if self._checkpoints else None
-        done = int(self._sum(latest[0] if latest else 0))
+        done = int(self._sum(torch.tensor(latest[0] if latest else 0)))
         if not done:
             return 0
         state = latest[1] if latest else {"model": {}, "optimizer": {}}

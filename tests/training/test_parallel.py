@@ -12,7 +12,7 @@ from safetensors.torch import load_file
 
 from simpleseg_core.config import OptimizerConfig, TrainConfig
 from simpleseg_core.training.supervised import SupervisedRun, train
-from tests.tiny import TINY, FourColours
+from tests.tiny import TINY, FourColours, losses
 
 
 def _worker(rank: int, run: SupervisedRun, store: str) -> None:
@@ -29,6 +29,7 @@ def alone(tmp_path_factory: pytest.TempPathFactory, tiny_checkpoint: Path) -> Su
     folder = tmp_path_factory.mktemp("alone")
     settings = TrainConfig(
         batch_size=8,
+        log_every=1,
         micro_batch_size=4,
         threads=1,
         checkpoint_every=3,
@@ -46,6 +47,7 @@ def test_two_workers_take_the_steps_of_one(alone: SupervisedRun, tmp_path: Path,
     settings = alone.train.model_copy(update={"strategy": strategy, "workers": 2})
     run = replace(alone, train=settings, output=tmp_path / "model", work=tmp_path / "work")
     mp.spawn(_worker, args=(run, str(tmp_path / "store")), nprocs=2)
+    assert losses(run) == pytest.approx(losses(alone), rel=1e-3)
     configs = [json.loads((folder / "config.json").read_text()) for folder in (alone.output, run.output)]
     assert configs[0] == configs[1]
     one, two = (load_file(folder / "model.safetensors") for folder in (alone.output, run.output))

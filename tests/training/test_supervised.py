@@ -1,6 +1,5 @@
 """The supervised loop: it learns, it resumes exactly, and it ends in an ordinary checkpoint."""
 
-import json
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -15,7 +14,7 @@ from simpleseg_core.models import load_model, load_processor
 from simpleseg_core.training.events import EventWriter
 from simpleseg_core.training.samples import SceneStream
 from simpleseg_core.training.supervised import SupervisedRun, train
-from tests.tiny import TINY, FourColours
+from tests.tiny import TINY, FourColours, losses
 
 CPU = torch.device("cpu")
 
@@ -38,11 +37,6 @@ def run(tmp_path: Path, tiny_checkpoint: Path) -> SupervisedRun:
         tmp_path / "work",
         "fingerprint",
     )
-
-
-def losses(run: SupervisedRun) -> dict[int, float]:
-    events = [json.loads(line) for line in (run.work / "events.jsonl").read_text().splitlines()]
-    return {event["step"]: event["metrics"]["loss"] for event in events if event.get("metrics")}
 
 
 def test_the_loss_falls_and_the_model_can_be_loaded(run: SupervisedRun) -> None:
