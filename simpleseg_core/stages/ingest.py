@@ -16,7 +16,6 @@ from simpleseg_core.data.coco import coco_rows
 from simpleseg_core.data.web import METADATA, Job, ingest, read_metadata, url_key
 from simpleseg_core.stages._base import Context, Inputs, Outputs, StageResult
 
-
 _REFSHAPES = "refshapes.test:80"
 """Public name of the local server: tables must not depend on the port of the day."""
 

@@ -3,9 +3,6 @@
 import json
 from pathlib import Path
 
-import pyarrow.parquet as pq
-import pytest
-
 from simpleseg_core.config import Config
 from simpleseg_core.data.records import INGEST, read_rows
 from simpleseg_core.data.shards import ImageStore

@@ -3,7 +3,7 @@
 import asyncio
 import socket
 import ssl
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Self
@@ -15,11 +15,13 @@ from yarl import URL
 from simpleseg_core.config import IngestConfig
 from simpleseg_core.data.web._addresses import AddressPolicy
 from simpleseg_core.data.web._resolver import CheckedResolver, Lookup
+from simpleseg_core.data.web._robots import MAX_BYTES, Rules, parse_robots
 from simpleseg_core.data.web._status import Refused, Status, http_status
 
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
 _TYPES = ("image/", "application/octet-stream", "binary/octet-stream", "application/binary")
 _NOT_RASTER = ("image/svg",)
+_ROBOTS_KEPT = 50_000
 _NO_AI = frozenset({"noai", "noimageai"})
 
 
@@ -40,6 +42,8 @@ class Fetcher:
         self._limits = limits
         self._policy = AddressPolicy(limits.allowed_private_hosts, routes)
         self._lookup = lookup
+        self._agent = limits.user_agent.partition("/")[0].lower()
+        self._robots: dict[URL, asyncio.Task[Rules]] = {}
         self._session: ClientSession
 
     async def __aenter__(self) -> Self:
@@ -63,6 +67,9 @@ class Fetcher:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        for task in self._robots.values():
+            task.cancel()
+        await asyncio.gather(*self._robots.values(), return_exceptions=True)
         await self._session.close()
 
     def check(self, url: str) -> URL:
@@ -79,22 +86,56 @@ class Fetcher:
         Raises:
             Refused: any reason but those of the image itself.
         """
+        body, final = await self._get(url, self._read_image, self._check_robots)
+        return Fetched(body, str(final))
+
+    async def _get(
+        self, url: URL, read: Callable[[ClientResponse], Awaitable[bytes]], check: Callable[[URL], Awaitable[None]]
+    ) -> tuple[bytes, URL]:
+        """What `read` makes of the answer at the end of the redirects, each of which passes `check`, within the time cap."""
         try:
             async with asyncio.timeout(self._limits.timeout_s):
-                return await self._follow(url)
+                for _ in range(self._limits.max_redirects + 1):
+                    await check(url)
+                    async with self._session.get(url, allow_redirects=False) as response:
+                        location = response.headers.get("Location")
+                        if response.status not in _REDIRECTS or location is None:
+                            return await read(response), url
+                    url = self._redirect(url, location)
         except TimeoutError as error:
             raise Refused(Status.TIMEOUT, f"more than {self._limits.timeout_s:g} s") from error
         except (aiohttp.ClientError, OSError, ValueError) as error:
             raise _refusal(error) from error
-
-    async def _follow(self, url: URL) -> Fetched:
-        for _ in range(self._limits.max_redirects + 1):
-            async with self._session.get(url, allow_redirects=False) as response:
-                location = response.headers.get("Location")
-                if response.status not in _REDIRECTS or location is None:
-                    return Fetched(await self._read(response), str(url))
-            url = self._redirect(url, location)
         raise Refused(Status.REDIRECTS, f"more than {self._limits.max_redirects}")
+
+    async def _check_robots(self, url: URL) -> None:
+        if not self._limits.honour_robots:
+            return
+        origin = url.origin()
+        if origin not in self._robots:
+            if len(self._robots) >= _ROBOTS_KEPT:
+                self._robots.pop(next(iter(self._robots)))
+            self._robots[origin] = asyncio.create_task(self._fetch_robots(origin))
+        # One image that runs out of time must not cancel what others wait for.
+        rules = await asyncio.shield(self._robots[origin])
+        if not rules.allows(url.raw_path_qs):
+            raise Refused(Status.ROBOTS, f"{origin}/robots.txt")
+
+    async def _fetch_robots(self, origin: URL) -> Rules:
+        """The rules of a host: all is open where there is no robots.txt, nothing while it cannot be had (RFC 9309, 2.3.1).
+
+        Raises:
+            Refused: the reason why it cannot be had.
+        """
+        try:
+            body, _ = await self._get(origin / "robots.txt", _read_robots, _no_check)
+        except Refused as refused:
+            if refused.status == Status.REDIRECTS or (
+                refused.status.startswith("http_4") and not refused.worth_a_retry
+            ):
+                return Rules()
+            raise
+        return parse_robots(body.decode("utf-8", "replace"), self._agent)
 
     def _redirect(self, url: URL, location: str) -> URL:
         try:
@@ -103,23 +144,15 @@ class Fetcher:
             raise Refused(Status.BAD_URL, f"redirect: {error}") from error
         return self._policy.check_url(str(target))
 
-    async def _read(self, response: ClientResponse) -> bytes:
+    async def _read_image(self, response: ClientResponse) -> bytes:
         if self._limits.honour_noai:
-            _check_reservations(response, self._limits.user_agent)
+            _check_reservations(response, self._agent)
         _check_status(response)
         _check_content(response)
-        limit = self._limits.max_bytes
-        if (response.content_length or 0) > limit:
-            raise Refused(Status.TOO_LARGE, f"{response.content_length} bytes announced, the limit is {limit}")
-        chunks, size = [], 0
-        async for chunk in response.content.iter_any():
-            chunks.append(chunk)
-            size += len(chunk)
-            if size > limit:
-                raise Refused(Status.TOO_LARGE, f"more than {limit} bytes")
-        if not size:
+        body = await _read_body(response, self._limits.max_bytes)
+        if not body:
             raise Refused(Status.EMPTY)
-        return b"".join(chunks)
+        return body
 
     def _socket(self, info: tuple[int, int, int, str, tuple[object, ...]]) -> socket.socket:
         family, kind, protocol, _, address = info
@@ -127,12 +160,32 @@ class Fetcher:
         return socket.socket(family, kind, protocol)
 
 
-def _check_reservations(response: ClientResponse, user_agent: str) -> None:
+async def _read_body(response: ClientResponse, limit: int) -> bytes:
+    if (response.content_length or 0) > limit:
+        raise Refused(Status.TOO_LARGE, f"{response.content_length} bytes announced, the limit is {limit}")
+    chunks, size = [], 0
+    async for chunk in response.content.iter_any():
+        chunks.append(chunk)
+        size += len(chunk)
+        if size > limit:
+            raise Refused(Status.TOO_LARGE, f"more than {limit} bytes")
+    return b"".join(chunks)
+
+
+async def _read_robots(response: ClientResponse) -> bytes:
+    _check_status(response)
+    return await _read_body(response, MAX_BYTES)
+
+
+async def _no_check(url: URL) -> None:
+    """robots.txt itself is always open."""
+
+
+def _check_reservations(response: ClientResponse, agent: str) -> None:
     """Refuse what its owner reserves: `X-Robots-Tag: noai`, for all or for us by name, and TDM-Reservation."""
-    ours = user_agent.partition("/")[0].lower()
     for value in response.headers.getall("X-Robots-Tag", []):
         name, colon, rest = value.lower().partition(":")
-        directives = rest if colon and name.strip() == ours else value.lower() if not colon else ""
+        directives = rest if colon and name.strip() == agent else value.lower() if not colon else ""
         if found := _NO_AI & {directive.strip() for directive in directives.split(",")}:
             raise Refused(Status.NOAI, f"X-Robots-Tag: {sorted(found)[0]}")
     if response.headers.get("tdm-reservation", "").strip() == "1":
