@@ -92,7 +92,7 @@ class Fetcher:
     async def _get(
         self, url: URL, read: Callable[[ClientResponse], Awaitable[bytes]], check: Callable[[URL], Awaitable[None]]
     ) -> tuple[bytes, URL]:
-        """What `read` makes of the answer at the end of the redirects, each of which passes `check`, within the time cap."""
+        """What `read` makes of the answer after the redirects, each of which must pass `check`, within the time cap."""
         try:
             async with asyncio.timeout(self._limits.timeout_s):
                 for _ in range(self._limits.max_redirects + 1):
@@ -122,7 +122,7 @@ class Fetcher:
             raise Refused(Status.ROBOTS, f"{origin}/robots.txt")
 
     async def _fetch_robots(self, origin: URL) -> Rules:
-        """The rules of a host: all is open where there is no robots.txt, nothing while it cannot be had (RFC 9309, 2.3.1).
+        """The rules of a host: all is open where there is none, nothing while they cannot be had (RFC 9309, 2.3.1).
 
         Raises:
             Refused: the reason why it cannot be had.
@@ -130,9 +130,8 @@ class Fetcher:
         try:
             body, _ = await self._get(origin / "robots.txt", _read_robots, _no_check)
         except Refused as refused:
-            if refused.status == Status.REDIRECTS or (
-                refused.status.startswith("http_4") and not refused.worth_a_retry
-            ):
+            absent = refused.status.startswith("http_4") and not refused.worth_a_retry
+            if absent or refused.status == Status.REDIRECTS:
                 return Rules()
             raise
         return parse_robots(body.decode("utf-8", "replace"), self._agent)
