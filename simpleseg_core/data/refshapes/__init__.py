@@ -4,7 +4,7 @@
 |---|---|---|---|---|
 | train, val | all ten | in a share of scenes (`occlusion`) | 1 to `max_objects` | the configured mixture |
 | testA | convex: circle, square, triangle, diamond, oval | never | 1 to `max_objects` | attribute, size, position |
-| testB | mostly concave, with holes or in two parts | in most scenes | 3 to `max_objects` | all kinds; relations, several targets and no target prevail |
+| testB | mostly concave, with holes or in two parts | in most scenes | 3 to `max_objects` | all kinds, mostly hard |
 
 A name like `train/rl` has the mixture of `train` and scenes of its own.
 """

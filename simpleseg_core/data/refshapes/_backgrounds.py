@@ -24,14 +24,13 @@ def background(
 ) -> Image:
     """A float32 RGB background (side, side, 3), nowhere closer to one of `colors` than `MIN_CONTRAST`."""
     kind = _kind(config, rng)
-    base, distance = _base(np.array(colors, np.float32), rng, demanding=kind == "photo")
+    base, room = _base(np.array(colors, np.float32), rng, demanding=kind == "photo")
     side = config.image_size
     if kind == "plain":
         return np.full((side, side, 3), base, np.float32)
-    limit = max(0.0, (distance - MIN_CONTRAST) / 3**0.5)
     if kind == "photo" and config.photo_dir is not None:
-        return base + np.clip(_photo(config.photo_dir, side, rng), -1, 1) * min(limit, _PHOTO_SWING)
-    return base + _texture(side, rng) * min(limit, _TEXTURE_SWING)
+        return base + np.clip(_photo(config.photo_dir, side, rng), -1, 1) * min(room, _PHOTO_SWING)
+    return base + _texture(side, rng) * min(room, _TEXTURE_SWING)
 
 
 def _kind(config: RefShapesConfig, rng: np.random.Generator) -> str:
@@ -44,14 +43,18 @@ def _kind(config: RefShapesConfig, rng: np.random.Generator) -> str:
 
 
 def _base(colors: Image, rng: np.random.Generator, demanding: bool, wanted: float = 95.0) -> tuple[Image, float]:
-    """A muted colour and its distance to the nearest of `colors`: the first that is far enough, or the farthest of the draws."""
-    level = rng.uniform(60, 215, (24, 1))
-    tint = rng.uniform(-28, 28, (24, 3))
-    draws = (level + tint).astype(np.float32)
+    """A muted colour, and how far each of its channels may swing.
+
+    It is the first of the draws that is `wanted` away from each of `colors` (N, 3), or the farthest if `demanding`.
+    """
+    draws = (rng.uniform(70, 195, (24, 1)) + rng.uniform(-28, 28, (24, 3))).astype(np.float32)
     distances = np.sqrt(((draws[:, None] - colors[None]) ** 2).sum(axis=2)).min(axis=1)
     enough = np.flatnonzero(distances >= wanted)
     chosen = int(distances.argmax()) if demanding or not len(enough) else int(enough[0])
-    return draws[chosen], float(distances[chosen])
+    base = draws[chosen]
+    # Inside this cube no pixel comes closer than MIN_CONTRAST to a colour, nor leaves [0, 255].
+    room = (float(distances[chosen]) - MIN_CONTRAST) / 3**0.5
+    return base, max(0.0, min(room, float(base.min()), 255 - float(base.max())))
 
 
 def _texture(side: int, rng: np.random.Generator) -> Image:
@@ -71,30 +74,30 @@ def _ramp(side: int, rng: np.random.Generator) -> Image:
     """Position along a random direction, over the image side, (side, side)."""
     angle = rng.uniform(0, 2 * np.pi)
     line = np.arange(side, dtype=np.float32) / side
-    return np.float32(np.cos(angle)) * line[None, :] + np.float32(np.sin(angle)) * line[:, None]
+    return np.asarray(np.cos(angle) * line[None, :] + np.sin(angle) * line[:, None], np.float32)
 
 
 def _gradient(side: int, rng: np.random.Generator) -> Image:
     ramp = _ramp(side, rng)
     low, high = ramp.min(), ramp.max()
-    return ((ramp - low) * (2 / (high - low)) - 1)[:, :, None]
+    return np.asarray((ramp - low) * (2 / (high - low)) - 1, np.float32)[:, :, None]
 
 
 def _stripes(side: int, rng: np.random.Generator) -> Image:
-    waves = np.float32(rng.uniform(3, 9) * 2 * np.pi)
-    return np.sin(_ramp(side, rng) * waves)[:, :, None]
+    waves = rng.uniform(3, 9)
+    return np.asarray(np.sin(_ramp(side, rng) * (waves * 2 * np.pi)), np.float32)[:, :, None]
 
 
 def _blotches(side: int, rng: np.random.Generator) -> Image:
     cells = int(rng.integers(3, 10))
     grid = rng.uniform(-1, 1, (cells, cells, 3)).astype(np.float32)
-    return cv2.resize(grid, (side, side), interpolation=cv2.INTER_LINEAR)
+    return np.asarray(cv2.resize(grid, (side, side), interpolation=cv2.INTER_LINEAR), np.float32)
 
 
 def _speckle(side: int, rng: np.random.Generator) -> Image:
     grain = rng.integers(0, 255, (side // 2, side // 2, 1), np.uint8, endpoint=True)
-    fine = cv2.resize(grain, (side, side), interpolation=cv2.INTER_NEAREST)
-    return fine[:, :, None].astype(np.float32) / 127.5 - 1
+    fine = np.asarray(cv2.resize(grain, (side, side), interpolation=cv2.INTER_NEAREST), np.float32)
+    return fine[:, :, None] / np.float32(127.5) - 1
 
 
 def _photo(folder: Path, side: int, rng: np.random.Generator) -> Image:
@@ -106,7 +109,7 @@ def _photo(folder: Path, side: int, rng: np.random.Generator) -> Image:
     top, left = int(rng.integers(height - edge + 1)), int(rng.integers(width - edge + 1))
     crop = cv2.resize(photo[top : top + edge, left : left + edge], (side, side), interpolation=cv2.INTER_AREA)
     centred = crop.astype(np.float32) - crop.mean(axis=(0, 1), dtype=np.float32)
-    return centred / max(1.0, 2 * float(centred.std()))
+    return np.asarray(centred / max(1.0, 2 * float(centred.std())), np.float32)
 
 
 @lru_cache(maxsize=8)

@@ -29,7 +29,7 @@ class Placement:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Stencil:
-    """How much of each pixel of a window a shape covers, float32 in [0, 1]; the window's corner is at (left, top) in pixels."""
+    """How much of each pixel of a window a shape covers, float32 in [0, 1]; `left`, `top`: its corner in pixels."""
 
     left: int
     top: int
@@ -58,7 +58,8 @@ def stencil(placement: Placement, side: int) -> Stencil:
     ]
     fine = np.zeros((height * _SUPERSAMPLING, width * _SUPERSAMPLING), np.float32)
     cv2.fillPoly(fine, rings, 1.0, shift=_SUBPIXEL_BITS)
-    return Stencil(low[0], low[1], cv2.resize(fine, (width, height), interpolation=cv2.INTER_AREA))
+    coverage = np.asarray(cv2.resize(fine, (width, height), interpolation=cv2.INTER_AREA), np.float32)
+    return Stencil(low[0], low[1], coverage)
 
 
 def paint(image: NDArray[np.float32], shape: Stencil, rgb: tuple[float, float, float]) -> None:

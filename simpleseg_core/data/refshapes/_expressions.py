@@ -21,10 +21,11 @@ _CLEAR = 0.1
 _RATIO = 1.25
 """Ratio of two radii, and of two side lengths of equal area, that makes a size order plain."""
 
+_GLUE = ("at", "the", "left", "right", "of", "above", "below", "all", "a", "an", "and")
+
 VOCABULARY: tuple[str, ...] = tuple(
     dict.fromkeys(
-        [*COLORS, *SHAPES, "shape", *_PLURALS.values(), "small", "big", *SUPERLATIVES, *PLACES]
-        + ["at", "the", "left", "right", "of", "above", "below", "all", "a", "an", "and", *NUMBERS]
+        (*COLORS, *SHAPES, "shape", *_PLURALS.values(), "small", "big", *SUPERLATIVES, *PLACES, *_GLUE, *NUMBERS)
     )
 )
 """Every word that an expression or a description can contain; descriptions also use the comma."""

@@ -14,8 +14,8 @@ Mask = NDArray[np.bool_]
 class ShapeObject:
     """One shape as it is seen: what other objects hide of it is in none of the fields but `radius`.
 
-    `mask` is bool (H, W); `box` (xyxy), `point` (well inside the mask) and `center` (centroid of the mask) are normalised to [0, 1]
-    on pixel edges; `radius` is that of the circumscribed circle over the image side.
+    `mask` is bool (H, W); `box` (xyxy), `point` (well inside the mask) and `center` (centroid of the mask) are
+    normalised to [0, 1] on pixel edges; `radius` is that of the circumscribed circle over the image side.
     """
 
     color: str
@@ -36,7 +36,7 @@ class ShapeObject:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Query:
-    """A referring expression, the objects it means (indices into the scene's) and the union of their masks, bool (H, W)."""
+    """A referring expression, the objects it means (indices into the scene's), the union of their masks (H, W)."""
 
     expression: str
     kind: str

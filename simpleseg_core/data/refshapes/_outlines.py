@@ -22,7 +22,7 @@ PALETTE: dict[str, tuple[int, int, int]] = {
 
 @dataclass(frozen=True, slots=True)
 class Outline:
-    """A shape: rings (P, 2) in the unit disc, filled by the even-odd rule, and how far it may turn, in degrees either way."""
+    """A shape: rings (P, 2) in the unit disc, filled by the even-odd rule; `turn`: its freedom each way, in degrees."""
 
     rings: tuple[Ring, ...]
     turn: float
@@ -32,7 +32,8 @@ class Outline:
 
 def _arc(radius: float, start: float, stop: float, points: int, centre: tuple[float, float] = (0.0, 0.0)) -> Ring:
     angles = np.radians(np.linspace(start, stop, points))
-    return np.stack([np.cos(angles), np.sin(angles)], axis=1) * radius + np.array(centre)
+    ring: Ring = np.stack([np.cos(angles), np.sin(angles)], axis=1) * radius + np.array(centre)
+    return ring
 
 
 def _disc(radius: float = 1.0, centre: tuple[float, float] = (0.0, 0.0)) -> Ring:

@@ -23,7 +23,7 @@ Objects = Sequence[ShapeObject]
 
 
 def draw_queries(objects: Objects, weights: ExpressionWeights, rng: np.random.Generator) -> tuple[Query, ...]:
-    """Up to `MAX_QUERIES` distinct queries: each kind is drawn by weight, and passed over when the scene has no more of it."""
+    """Up to `MAX_QUERIES` distinct queries: kinds are drawn by weight, and passed over when the scene has no more."""
     share = np.array([getattr(weights, kind) for kind in KINDS]).cumsum()
     wanted = np.searchsorted(share, rng.random(MAX_QUERIES) * share[-1], side="right")
     counts = np.bincount(wanted, minlength=len(KINDS))

@@ -92,17 +92,20 @@ def _place(
 
 def _attributes(rules: Mixture, placed: list[Placement], rng: np.random.Generator) -> tuple[str, str]:
     """Shape and colour, often one that is there already: that is what makes expressions necessary."""
-    shape = rules.shapes[int(rng.integers(len(rules.shapes)))]
+    shapes = [shape for shape in rules.shapes if not any(_confusable(shape, other.shape) for other in placed)]
+    shape = shapes[int(rng.integers(len(shapes)))]
     color = COLORS[int(rng.integers(len(COLORS)))]
     if placed:
         same_shape, same_color = rng.random(2)
         model = placed[int(rng.integers(len(placed)))]
-        shape = model.shape if same_shape < _SHARED_SHAPE else shape
+        shape = model.shape if same_shape < _SHARED_SHAPE and model.shape != "dots" else shape
         color = model.color if same_color < _SHARED_COLOR else color
-    # Two pairs of dots would read as four objects.
-    if shape == "dots" and any(other.shape == "dots" for other in placed):
-        shape = "circle"
     return shape, color
+
+
+def _confusable(shape: str, other: str) -> bool:
+    """Dots beside a circle or beside other dots would read as circles."""
+    return (shape == "dots" and other in ("dots", "circle")) or (shape == "circle" and other == "dots")
 
 
 def _radius(config: RefShapesConfig, rng: np.random.Generator) -> float:
@@ -117,7 +120,7 @@ def _radius(config: RefShapesConfig, rng: np.random.Generator) -> float:
 def _is_free(
     spots: NDArray[np.float64], radius: float, color: str, placed: list[Placement], overlap: bool
 ) -> NDArray[np.bool_]:
-    """Which spots (N, 2) keep their distance; with `overlap`, objects of another colour may come close, and one must."""
+    """Which spots (N, 2) will do; with `overlap`, objects of another colour may come close, and should if they can."""
     free = np.ones(len(spots), bool)
     near = np.zeros(len(spots), bool)
     for other in placed:
@@ -126,7 +129,7 @@ def _is_free(
         close = overlap and color != other.color
         free &= distance >= (0.6 * reach if close else reach + _GAP)
         near |= distance < 0.9 * reach
-    return free & near if overlap and placed else free
+    return free & near if overlap and (free & near).any() else free
 
 
 def _add(layers: list[_Layer], placement: Placement, config: RefShapesConfig) -> None:
@@ -162,18 +165,19 @@ def _measure(layers: list[_Layer], side: int) -> tuple[ShapeObject, ...]:
 def _size_words(radii: list[float]) -> list[str | None]:
     """ "small" near the smallest and "big" near the biggest, where these differ plainly; None between and elsewhere."""
     low, high = min(radii), max(radii)
-    if high < 1.4 * low:
+    if high < 1.5 * low:
         return [None] * len(radii)
-    return ["small" if r <= 1.12 * low else "big" if r >= high / 1.12 else None for r in radii]
+    return ["small" if r <= 1.1 * low else "big" if r >= high / 1.1 else None for r in radii]
 
 
 def _object(layer: _Layer, size: str | None, side: int) -> ShapeObject:
-    visible, corner = layer.visible, (layer.stencil.left, layer.stencil.top)
+    visible = layer.visible
+    corner = x, y = layer.stencil.left, layer.stencil.top
     mask = np.zeros((side, side), bool)
     mask[layer.stencil.window] = visible
     area = int(visible.sum())
     rows, columns = np.flatnonzero(visible.any(axis=1)), np.flatnonzero(visible.any(axis=0))
-    box = (columns[0], rows[0], columns[-1] + 1, rows[-1] + 1)
+    left, top, right, bottom = (int(edge) for edge in (columns[0], rows[0], columns[-1] + 1, rows[-1] + 1))
     outline = OUTLINES[layer.placement.shape]
     hidden = area < layer.full
     parts, holes = _topology(visible) if hidden else (outline.parts, outline.holes)
@@ -182,7 +186,7 @@ def _object(layer: _Layer, size: str | None, side: int) -> ShapeObject:
         shape=layer.placement.shape,
         size=size,
         mask=mask,
-        box=tuple((value + corner[i % 2]) / side for i, value in enumerate(box)),  # type: ignore[arg-type]
+        box=((left + x) / side, (top + y) / side, (right + x) / side, (bottom + y) / side),
         point=_inner_point(visible, corner, side),
         center=_centroid(visible, corner, side),
         radius=layer.placement.radius,
