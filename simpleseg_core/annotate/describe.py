@@ -4,9 +4,7 @@ from collections.abc import Sequence
 
 from simpleseg_core.annotate._protocols import Annotated, Description, Instance
 from simpleseg_core.data.expressions import Item, name_items
-
-AMBIGUOUS = "ambiguous"
-"""Source of a description that several instances answer to."""
+from simpleseg_core.data.views import AMBIGUOUS
 
 
 class CaptionDescriber:

@@ -79,7 +79,7 @@ def read_coco(config: CocoConfig) -> list[CocoImage]:
 
 
 def is_held_out(key: str, seed: int, share: float) -> bool:
-    """Whether an image belongs to the benchmark: a fixed draw for its key and the seed, whatever other images there are."""
+    """Whether an image belongs to the benchmark: drawn by its key and the seed, whatever other images there are."""
     draw = int.from_bytes(sha256(f"{seed}:{key}".encode()).digest()[:8], "big")
     return draw < share * 2**64
 

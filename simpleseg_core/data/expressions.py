@@ -1,4 +1,4 @@
-"""Referring expressions for objects with a name and a box: by name, size and position, kept only where they are plain."""
+"""Referring expressions for objects with a name and a box: by name, size and position, where they are plain."""
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass

@@ -49,6 +49,8 @@ class Reference:
 
     expression: str
     targets: tuple[int, ...]
+    kind: str = "attribute"
+    """What tells the objects apart: attribute, size, position, relation; multiple or none of them."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -86,7 +88,7 @@ def mask_target(phrase: str, mask: Mask) -> Target:
 def scene_view(scene: Scene, rng: np.random.Generator) -> View:
     """What can be asked about a RefShapes scene: its queries, its objects, and counts of what it has and has not."""
     targets = [Target(f"{item.color} {item.shape}", item.mask, item.box, item.point) for item in scene.objects]
-    references = [Reference(query.expression, query.targets) for query in scene.queries]
+    references = [Reference(query.expression, query.targets, query.kind) for query in scene.queries]
     return View(targets, references, _scene_counts(scene, rng))
 
 

@@ -6,10 +6,10 @@ from functools import cached_property
 import numpy as np
 
 from simpleseg_core.annotate import Annotated, Describer, Instance, build_describer
-from simpleseg_core.annotate.describe import AMBIGUOUS
 from simpleseg_core.config import Config, DescribeConfig
 from simpleseg_core.data.records import DESCRIPTIONS, POLYGONS
 from simpleseg_core.data.shards import ImageStore
+from simpleseg_core.data.views import AMBIGUOUS
 from simpleseg_core.geometry import decode_rle
 from simpleseg_core.stages._base import Context, Inputs, Outputs, StageResult
 from simpleseg_core.stages._shards import Counts, Row, ShardMap, Tally, by_image, digest

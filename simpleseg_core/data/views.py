@@ -1,0 +1,125 @@
+"""Images with all that can be asked about them: RefShapes scenes, COCO photographs, our own annotations."""
+
+import json
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from zlib import crc32
+
+import imagehash
+import numpy as np
+from PIL import Image
+
+from simpleseg_core.config import ContourConfig, RefShapesConfig
+from simpleseg_core.data.expressions import Item, name_items
+from simpleseg_core.data.pairs import Reference, Target, View, mask_target, scene_view
+from simpleseg_core.data.refshapes import Scene, scene
+from simpleseg_core.data.shards import encode_jpeg, write_shard
+from simpleseg_core.geometry import decode_rle
+
+Row = Mapping[str, Any]
+
+_SHARD_SIZE = 500
+_QUALITY = 95
+AMBIGUOUS = "ambiguous"
+"""`description_source` of a description that several instances of the image answer to."""
+
+
+@dataclass(frozen=True, slots=True)
+class ViewedImage:
+    """An image of a shard with its view."""
+
+    image: str
+    shard: str
+    width: int
+    height: int
+    phash: str
+    """64 bits in hex."""
+    source: str
+    view: View
+
+    @property
+    def reference(self) -> dict[str, Any]:
+        """The columns that name the image in every table."""
+        return {"image": self.image, "shard": self.shard, "width": self.width, "height": self.height}
+
+    def rng(self, seed: int, use: str) -> np.random.Generator:
+        """Random numbers of this image for one use, whatever images come before it."""
+        return np.random.default_rng([seed, crc32(self.image.encode()), crc32(use.encode())])
+
+
+def scene_views(
+    config: RefShapesConfig, seed: int, split: str, indices: range, name: str, folder: Path
+) -> Iterator[ViewedImage]:
+    """RefShapes scenes, written to JPEG shards `folder/images/NAME-00000.tar` as they are made."""
+    for number, start in enumerate(range(0, len(indices), _SHARD_SIZE)):
+        scenes = {index: scene(config, seed, split, index) for index in indices[start : start + _SHARD_SIZE]}
+        tar = folder / "images" / f"{name}-{number:05d}.tar"
+        keys = {index: f"{name}-{index:07d}" for index in scenes}
+        write_shard(((f"{keys[i]}.jpg", encode_jpeg(item.image, _QUALITY)) for i, item in scenes.items()), tar)
+        shard = f"{folder.name}/images/{tar.name}"
+        yield from (_scene_image(item, keys[index], shard, seed) for index, item in scenes.items())
+
+
+def _scene_image(item: Scene, key: str, shard: str, seed: int) -> ViewedImage:
+    height, width = item.image.shape[:2]
+    phash = str(imagehash.phash(Image.fromarray(item.image)))
+    view = scene_view(item, np.random.default_rng([seed, crc32(key.encode())]))
+    return ViewedImage(key, shard, width, height, phash, "refshapes", view)
+
+
+def annotated_views(rows: Iterable[Row], contour: ContourConfig) -> Iterator[ViewedImage]:
+    """Ingested images with gold masks among their annotations (COCO), and expressions by category, size and position.
+
+    Objects smaller than `contour.min_area` are no targets, but they count when a name is asked to be unique.
+    """
+    for row in rows:
+        if row["status"] == "ok" and row["annotations"]:
+            yield ViewedImage(
+                row["image"], row["shard"], row["width"], row["height"], row["phash"], "coco", _annotated(row, contour)
+            )
+
+
+def _annotated(row: Row, contour: ContourConfig) -> View:
+    entries = [item for item in json.loads(row["annotations"]) if "rle_counts" in item]
+    single = [item for item in entries if not item.get("crowd")]
+    size = [row["height"], row["width"]]
+    masks = [decode_rle({"size": size, "counts": item["rle_counts"]}) for item in single]
+    areas = [float(mask.mean()) for mask in masks]
+    items = [Item(item["phrase"], tuple(item["box"]), area) for item, area in zip(single, areas, strict=True)]
+    big = [index for index, area in enumerate(areas) if area >= contour.min_area]
+    place = {index: number for number, index in enumerate(big)}
+    namings = name_items(items, vague=[item["phrase"] for item in entries if item.get("crowd")])
+    references = [
+        Reference(naming.text, (place[naming.index],), naming.kind) for naming in namings if naming.index in place
+    ]
+    return View([mask_target(items[index].name, masks[index]) for index in big], references)
+
+
+def described_views(rows: Sequence[Row], phashes: Mapping[str, str]) -> Iterator[ViewedImage]:
+    """Images of our own annotation pipeline, one for each group of description rows.
+
+    Args:
+        rows: of the descriptions table, those of one image together.
+        phashes: of each image, by key.
+    """
+    groups: dict[str, list[Row]] = {}
+    for row in rows:
+        groups.setdefault(row["image"], []).append(row)
+    for image, group in groups.items():
+        first = group[0]
+        references = [
+            Reference(row["description"], (index,), "description")
+            for index, row in enumerate(group)
+            if row["description_source"] != AMBIGUOUS
+        ]
+        view = View([_target(row) for row in group], references)
+        phash = phashes.get(image, "")
+        yield ViewedImage(image, first["shard"], first["width"], first["height"], phash, "annotations", view)
+
+
+def _target(row: Row) -> Target:
+    mask = decode_rle({"size": [row["height"], row["width"]], "counts": row["rle_counts"]})
+    polygons = [np.array(polygon, np.float64) for polygon in row["polygons"]]
+    return Target(row["phrase"], mask, tuple(row["box"]), tuple(row["point"]), polygons)
