@@ -128,6 +128,8 @@ class IngestConfig(Section):
     """Seconds for one image in the decoder, whole seconds."""
     decode_memory_mib: int = Field(2048, ge=256)
     """Address space of a decoder process."""
+    max_hash_distance: int = Field(10, ge=0, le=32)
+    """Bits in which an image may differ from the perceptual hash its table promises; other hashes must be equal."""
     near_duplicate_bits: int | None = Field(4, ge=0, le=16)
     """Images whose 64-bit perceptual hashes differ in at most this many bits are one image; unset keeps them all."""
     retry_failed: bool = False

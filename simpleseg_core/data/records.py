@@ -29,6 +29,9 @@ INGEST = pa.schema(
         ("phash", pa.string()),
         ("final_url", pa.string()),
         ("license", pa.string()),
+        ("source", pa.string()),
+        ("hash", pa.string()),
+        ("hash_kind", pa.string()),
         ("bytes", pa.int64()),
         ("seconds", pa.float64()),
         ("fetched_at", pa.string()),
@@ -37,7 +40,8 @@ INGEST = pa.schema(
 )
 """One row for each row of metadata; `status` is `ok` or the reason of the failure; width and height are those of the
 stored image, the original ones those of the image as served, which `sha256` and `bytes` describe too;
-`annotations` is JSON that came with the data (for COCO: a list of {"phrase", "box", "rle"}), empty otherwise."""
+`hash` (md5, sha256 or phash) is what the metadata promised of the image; `annotations` is JSON that came
+with the data (for COCO: a list of {"phrase", "box", "rle"}), empty otherwise."""
 
 BOXES = pa.schema(
     [

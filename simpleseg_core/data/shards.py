@@ -29,9 +29,13 @@ def encode_jpeg(image: np.ndarray, quality: int = 92) -> bytes:
     return buffer.getvalue()
 
 
-@lru_cache(maxsize=256)
 def _members(path: Path) -> dict[str, tuple[int, int]]:
-    """Member name without its suffix -> (offset, size) in the tar."""
+    return _index(path, path.stat().st_mtime_ns)
+
+
+@lru_cache(maxsize=256)
+def _index(path: Path, version: int) -> dict[str, tuple[int, int]]:
+    """Member name without its suffix -> (offset, size) in the tar; another version of the file is read anew."""
     with tarfile.open(path) as tar:
         return {member.name.rsplit(".", 1)[0]: (member.offset_data, member.size) for member in tar if member.isfile()}
 

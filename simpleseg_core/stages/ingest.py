@@ -14,10 +14,8 @@ import pyarrow as pa
 from simpleseg_core.config import CocoConfig, Config, FilterConfig, IngestConfig, WebConfig
 from simpleseg_core.data.coco import coco_rows
 from simpleseg_core.data.web import METADATA, Job, ingest, read_metadata, url_key
+from simpleseg_core.data.web_view import BASE_URL, serve_folder, web_view
 from simpleseg_core.stages._base import Context, Inputs, Outputs, StageResult
-
-_REFSHAPES = "refshapes.test:80"
-"""Public name of the local server: tables must not depend on the port of the day."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,19 +45,18 @@ def run(config: Config, inputs: Inputs, outputs: Outputs, context: Context) -> S
 @contextmanager
 def _refshapes(config: Config, work: Path) -> Iterator[_Source]:
     """The synthetic world as a site of JPEG files with a LAION table, really served and really downloaded."""
-    from simpleseg_core.data.web_view import serve_folder, web_view
-
     site = work / "site"
     shutil.rmtree(site, ignore_errors=True)
-    web_view(config.data.refshapes, config.seed, config.data.web_images, site)
+    metadata = web_view(config.data.refshapes, config.seed, config.data.web_images, site)
     with serve_folder(site) as base_url:
         identity = {
             "refshapes": config.data.refshapes.model_dump(),
             "images": config.data.web_images,
             "seed": config.seed,
         }
-        tables = read_metadata(WebConfig(metadata=str(site / "metadata.parquet")))
-        routes = {_REFSHAPES: urlsplit(base_url).netloc}
+        tables = read_metadata(WebConfig(metadata=str(metadata)))
+        # Tables must not depend on the port of the day: the site keeps its name, only connections are redirected.
+        routes = {f"{urlsplit(BASE_URL).netloc}:80": urlsplit(base_url).netloc}
         yield _Source(identity, tables, config.ingest, routes=routes, truth=site / "truth.parquet")
 
 

@@ -3,6 +3,8 @@
 import json
 from pathlib import Path
 
+import pyarrow.parquet as pq
+
 from simpleseg_core.config import Config
 from simpleseg_core.data.records import INGEST, read_rows
 from simpleseg_core.data.shards import ImageStore
@@ -20,6 +22,34 @@ def run(tmp_path: Path, **sections: object) -> tuple[StageResult, Path]:
 
 def shards(images: Path) -> list[Path]:
     return sorted(images.glob("[0-9]*.parquet"))
+
+
+def test_refshapes_are_downloaded_from_a_real_server(tmp_path: Path) -> None:
+    small = {"data": {"web_images": 25}, "ingest": {"shard_size": 10}}
+    result, images = run(tmp_path, **small)
+    rows = [row for shard in shards(images) for row in read_rows(shard, INGEST)]
+    assert len(rows) == result.metrics["rows"] == 25
+    assert [path.name for path in shards(images)] == ["00000.parquet", "00001.parquet", "00002.parquet"]
+    assert 0 < sum(row["status"] != "ok" for row in rows) < 5
+    truth = pq.read_table(images / "truth.parquet").to_pylist()
+    for row in rows:
+        if row["status"] == "ok":
+            assert ImageStore(images.parent).read(row["shard"], row["image"]).size == (row["width"], row["height"])
+    assert {item["url"] for item in truth} >= {row["url"] for row in rows if row["status"] == "ok"}
+    assert json.loads((images / "summary.json").read_text())["rows"] == 25
+
+
+def test_two_runs_give_the_same_shards_and_a_third_does_nothing(tmp_path: Path) -> None:
+    small = {"data": {"web_images": 12}, "ingest": {"shard_size": 5}}
+    outcomes = []
+    for name in ("a", "b"):
+        (tmp_path / name).mkdir()
+        _, images = run(tmp_path / name, **small)
+        outcomes.append({tar.name: tar.read_bytes() for tar in images.glob("*.tar")})
+    assert outcomes[0] == outcomes[1]
+    before = {file: file.stat().st_mtime_ns for file in images.glob("0*")}
+    run(tmp_path / "b", **small)
+    assert {file: file.stat().st_mtime_ns for file in images.glob("0*")} == before
 
 
 def test_photographs_of_a_coco_folder_keep_their_names_and_annotations(tmp_path: Path, coco_tiny: Path) -> None:

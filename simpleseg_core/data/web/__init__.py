@@ -1,6 +1,7 @@
 """Web images: metadata tables in, checked downloads in tar shards out."""
 
-from simpleseg_core.data.web._ingest import Job, Watcher, finished_shards, ingest, summarise
+from simpleseg_core.data.web._files import finished_shards
+from simpleseg_core.data.web._ingest import Job, Watcher, ingest, summarise
 from simpleseg_core.data.web._metadata import ADAPTERS, METADATA, Adapter, read_metadata, url_key
 from simpleseg_core.data.web._status import Refused, Status, may_pass
 

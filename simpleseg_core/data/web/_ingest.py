@@ -1,14 +1,16 @@
 """The downloader: metadata in, image shards out; what is finished is never done twice."""
 
 import asyncio
+import errno
 import json
 import logging
 import shutil
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from hashlib import sha256
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 import pyarrow as pa
@@ -16,11 +18,14 @@ import pyarrow.parquet as pq
 
 from simpleseg_core.config import FilterConfig, IngestConfig
 from simpleseg_core.data.web._decoder import Decoder
+from simpleseg_core.data.web._duplicates import drop_near_duplicates
 from simpleseg_core.data.web._fetch import Fetcher
+from simpleseg_core.data.web._files import by_number, fingerprint_of, finished_shards
 from simpleseg_core.data.web._metadata import url_key
 from simpleseg_core.data.web._plan import KeySet, write_plan
 from simpleseg_core.data.web._politeness import Politeness
-from simpleseg_core.data.web._shard import FINGERPRINT, Services, ingest_shard
+from simpleseg_core.data.web._shard import Counts, Services, ingest_shard, retry_shard
+from simpleseg_core.data.web._status import may_pass
 
 _log = logging.getLogger(__name__)
 
@@ -30,7 +35,7 @@ _SHARDS_AT_ONCE = 2
 # Settings that change what a shard holds; the others change only how fast it comes.
 _CONTENT = frozenset(
     {"max_redirects", "max_bytes", "max_pixels", "min_side", "max_aspect", "honour_noai", "honour_robots", "shard_size"}
-    | {"resize", "image_size", "jpeg_quality", "near_duplicate_bits"}
+    | {"resize", "image_size", "jpeg_quality", "near_duplicate_bits", "max_hash_distance"}
 )
 
 
@@ -69,6 +74,21 @@ class Job:
         return sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()
 
 
+@dataclass(frozen=True, slots=True)
+class Task:
+    """A shard to do: a plan, or a finished shard whose failures are tried again."""
+
+    path: Path
+    retry: bool
+
+    @property
+    def rows(self) -> int:
+        """How many rows there are to do."""
+        if not self.retry:
+            return int(pq.read_metadata(self.path).num_rows)
+        return sum(may_pass(status) for status in pq.read_table(self.path, columns=["status"])["status"].to_pylist())
+
+
 def ingest(job: Job, tables: Iterable[pa.Table], watcher: Watcher) -> dict[str, int]:
     """Bring the output folder up to date with the metadata: unfinished shards are finished, new rows become new shards.
 
@@ -79,70 +99,104 @@ def ingest(job: Job, tables: Iterable[pa.Table], watcher: Watcher) -> dict[str, 
 
     Returns:
         Rows of each status over all shards, finished earlier or now, as in `summary.json`.
+
+    Raises:
+        OSError: the disk is full; finished shards are intact, and the next call goes on from there.
     """
-    plans = _plan(job, tables)
-    watcher.planned(sum(pq.read_metadata(plan).num_rows for plan in plans))
-    asyncio.run(_run(job, plans, watcher))
+    tasks = _plan(job, tables)
+    watcher.planned(sum(task.rows for task in tasks))
+    try:
+        asyncio.run(run_tasks(job, tasks, watcher))
+    except* OSError as errors:
+        raise _disk_error(errors, job) from errors
+    if job.limits.near_duplicate_bits is not None:
+        drop_near_duplicates(job.output, job.limits.near_duplicate_bits)
     for folder in (job.work / "plans").glob("[0-9]*"):
         shutil.rmtree(folder)
     return summarise(job.output)
 
 
-def finished_shards(output: Path) -> list[Path]:
-    """The parquet files of finished shards, in order."""
-    return _in_order(output.glob("[0-9][0-9][0-9][0-9][0-9]*.parquet"))
-
-
 def summarise(output: Path) -> dict[str, int]:
     """Count the rows of all finished shards by status and write `summary.json`."""
-    counts: dict[str, int] = {}
-    for shard in finished_shards(output):
-        for status in pq.read_table(shard, columns=["status"])["status"].to_pylist():
-            counts[status] = counts.get(status, 0) + 1
-    summary = {
-        "rows": sum(counts.values()),
-        "shards": len(finished_shards(output)),
-        "status": dict(sorted(counts.items())),
-    }
-    temporary = output / "summary.json.tmp"
-    temporary.write_text(json.dumps(summary, indent=2) + "\n")
-    temporary.replace(output / "summary.json")
-    return counts
+    statuses: Counter[str] = Counter()
+    licenses: Counter[str] = Counter()
+    shards = finished_shards(output)
+    size = 0
+    for shard in shards:
+        table = pq.read_table(shard, columns=["status", "license", "bytes"])
+        statuses.update(table["status"].to_pylist())
+        ok = [row for row in table.to_pylist() if row["status"] == "ok"]
+        licenses.update(row["license"] or "unknown" for row in ok)
+        size += sum(row["bytes"] for row in ok)
+    _write_json(
+        output / "summary.json",
+        {
+            "rows": statuses.total(),
+            "images": statuses["ok"],
+            "shards": len(shards),
+            "bytes": size,
+            "status": dict(sorted(statuses.items())),
+            "license": dict(sorted(licenses.items())),
+        },
+    )
+    return dict(statuses)
 
 
-def _plan(job: Job, tables: Iterable[pa.Table]) -> list[Path]:
-    """The plan files that are not finished yet, those of an interrupted run first."""
-    job.output.mkdir(parents=True, exist_ok=True)
+async def run_tasks(job: Job, tasks: Iterable[Task], watcher: Watcher) -> None:
+    """Do shards in this process, a few at a time."""
+    gate = asyncio.Semaphore(_SHARDS_AT_ONCE)
+    fingerprint = job.fingerprint
+    async with Fetcher(job.limits, routes=job.routes) as fetcher, Decoder(job.limits) as decoder:
+        services = Services(job.limits, fetcher, decoder, Politeness(job.limits))
+
+        async def run(task: Task) -> None:
+            async with gate:
+                watcher.finished(await _run_task(task, job, fingerprint, services))
+
+        async with asyncio.TaskGroup() as group:
+            for task in tasks:
+                group.create_task(run(task))
+
+
+async def _run_task(task: Task, job: Job, fingerprint: str, services: Services) -> Counts:
+    if task.retry:
+        return await retry_shard(task.path, services, job.work)
+    return await ingest_shard(task.path, job.output, fingerprint, services, job.work)
+
+
+def _plan(job: Job, tables: Iterable[pa.Table]) -> list[Task]:
+    """What is to be done: failures that may pass, the plans of an interrupted run, and plans for new rows."""
     folder = job.work / "plans"
     folder.mkdir(parents=True, exist_ok=True)
-    _drop_other_settings(job, folder)
+    job.output.mkdir(parents=True, exist_ok=True)
+    _clean_up(job, folder)
     finished = finished_shards(job.output)
-    planned = _in_order(folder.glob("[0-9]*[0-9]/*.parquet"))
+    planned = by_number(folder.glob("*[0-9]/*.parquet"))
     numbers = [int(file.stem) for file in (*finished, *planned)]
-    known = KeySet(_keys([*finished, *planned]))
     first = max(numbers, default=-1) + 1
+    known = KeySet(_keys([*finished, *planned]))
     left_out = write_plan(tables, job.filters, job.limits.shard_size, known, first, folder / f"{first:05d}")
-    if left_out:
-        _log.info("%d rows are known from earlier runs", left_out)
+    _log.info("%d rows were known already", left_out)
     names = {file.stem for file in finished}
-    return [file for file in _in_order(folder.glob("[0-9]*[0-9]/*.parquet")) if file.stem not in names]
+    plans = [file for file in by_number(folder.glob("*[0-9]/*.parquet")) if file.stem not in names]
+    retries = [Task(shard, True) for shard in finished] if job.limits.retry_failed else []
+    return [task for task in retries if task.rows] + [Task(plan, False) for plan in plans]
 
 
-def _drop_other_settings(job: Job, folder: Path) -> None:
-    """Remove shards and plans that other settings or another source made."""
+def _clean_up(job: Job, folder: Path) -> None:
+    """Remove half-written files, and shards and plans that other settings or another source made."""
+    for file in job.output.glob("*.tmp"):
+        file.unlink()
     marker = folder / "fingerprint"
     if not marker.is_file() or marker.read_text() != job.fingerprint:
         shutil.rmtree(folder)
         folder.mkdir()
         marker.write_text(job.fingerprint)
     for shard in finished_shards(job.output):
-        if (pq.read_schema(shard).metadata or {}).get(FINGERPRINT) != job.fingerprint.encode():
+        if fingerprint_of(shard) != job.fingerprint:
             shard.unlink()
-            shard.with_suffix(".tar").unlink(missing_ok=True)
-
-
-def _in_order(files: Iterable[Path]) -> list[Path]:
-    return sorted(files, key=lambda file: int(file.stem))
+            for tar in (shard.with_suffix(".tar"), job.output / "quarantine" / f"{shard.stem}.tar"):
+                tar.unlink(missing_ok=True)
 
 
 def _keys(files: Iterable[Path]) -> np.ndarray:
@@ -154,15 +208,27 @@ def _urls(file: Path) -> Iterator[str | None]:
         yield from batch["url"].to_pylist()
 
 
-async def _run(job: Job, plans: list[Path], watcher: Watcher) -> None:
-    gate = asyncio.Semaphore(_SHARDS_AT_ONCE)
-    async with Fetcher(job.limits, routes=job.routes) as fetcher, Decoder(job.limits) as decoder:
-        services = Services(job.limits, fetcher, decoder, Politeness(job.limits))
+def _disk_error(errors: BaseExceptionGroup[OSError], job: Job) -> OSError:
+    """What to tell people of the first error among those of many shards."""
+    first = next(_leaves(errors))
+    if first.errno != errno.ENOSPC:
+        return first
+    return OSError(
+        errno.ENOSPC,
+        f"no space left for {job.output} or {job.work}; the {len(finished_shards(job.output))} finished shards are "
+        "intact: free some space and run again to go on from there",
+    )
 
-        async def run(plan: Path) -> None:
-            async with gate:
-                watcher.finished(await ingest_shard(plan, job.output, job.fingerprint, services, job.work))
 
-        async with asyncio.TaskGroup() as group:
-            for plan in plans:
-                group.create_task(run(plan))
+def _leaves(errors: BaseExceptionGroup[OSError]) -> Iterator[OSError]:
+    for error in errors.exceptions:
+        if isinstance(error, BaseExceptionGroup):
+            yield from _leaves(error)
+        else:
+            yield error
+
+
+def _write_json(path: Path, content: Mapping[str, Any]) -> None:
+    temporary = path.with_suffix(".json.tmp")
+    temporary.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+    temporary.replace(path)

@@ -1,15 +1,17 @@
-"""One shard: its planned rows are fetched, checked and decoded side by side, and written as one tar and one parquet."""
+"""One shard: its rows are fetched, checked and decoded side by side, and written as one tar and one parquet."""
 
 import asyncio
+import hashlib
+import tarfile
 import tempfile
 import time
-from collections.abc import Iterator, Mapping
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import IO, Any
 
-import pyarrow as pa
 import pyarrow.parquet as pq
 
 from simpleseg_core.config import IngestConfig
@@ -17,14 +19,17 @@ from simpleseg_core.data.records import INGEST
 from simpleseg_core.data.shards import write_shard
 from simpleseg_core.data.web._decoder import Decoder
 from simpleseg_core.data.web._fetch import Fetched, Fetcher
+from simpleseg_core.data.web._files import fingerprint_of, write_rows
 from simpleseg_core.data.web._images import Picture
 from simpleseg_core.data.web._plan import PLAN
 from simpleseg_core.data.web._politeness import Politeness
-from simpleseg_core.data.web._status import Refused, Status
+from simpleseg_core.data.web._status import Refused, Status, may_pass
 
 Row = Mapping[str, Any]
-FINGERPRINT = b"simpleseg.ingest.fingerprint"
-"""Key in a shard parquet's metadata: which settings wrote it. The parquet comes last, so it marks completion."""
+Counts = dict[str, int]
+"""Rows of each status, and under `bytes` the bytes that were served."""
+
+_COPIED = ("row_id", "url", "text", "license", "source", "hash", "hash_kind", "annotations")
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +43,7 @@ class Services:
 
 
 @dataclass(frozen=True, slots=True)
-class Stored:
+class _Stored:
     """A picture without its bytes, and where those wait in the spool until the shard is complete."""
 
     picture: Picture
@@ -46,6 +51,15 @@ class Stored:
     size: int
     final_url: str
     served: int
+    mismatch: str
+    """Why it is not the image that the metadata promised; empty if it is."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Done:
+    result: _Stored | Refused
+    seconds: float
+    fetched_at: str
 
 
 class _Spool:
@@ -56,66 +70,76 @@ class _Spool:
         self._end = 0
 
     def append(self, data: bytes) -> int:
+        """Where the data went."""
         offset, self._end = self._end, self._end + len(data)
         self._file.seek(offset)
         self._file.write(data)
         return offset
 
-    def read(self, offset: int, size: int) -> bytes:
-        self._file.seek(offset)
-        return self._file.read(size)
+    def read(self, stored: _Stored) -> bytes:
+        """The bytes of a picture."""
+        self._file.seek(stored.offset)
+        return self._file.read(stored.size)
 
     def close(self) -> None:
+        """Give the disk space back."""
         self._file.close()
 
 
-async def ingest_shard(plan: Path, output: Path, fingerprint: str, services: Services, work: Path) -> dict[str, int]:
-    """Fetch the rows of a planned shard and write `NNNNN.tar`, then `NNNNN.parquet`, each whole or not at all.
+async def ingest_shard(plan: Path, output: Path, fingerprint: str, services: Services, work: Path) -> Counts:
+    """Fetch the rows of a planned shard; write `NNNNN.tar`, then `NNNNN.parquet`, each whole or not at all.
 
-    Returns:
-        Rows of each status, and under `bytes` the bytes that were served.
+    Images that are not what their metadata promises go to `quarantine/NNNNN.tar`.
     """
     rows = pq.read_table(plan, schema=PLAN).to_pylist()
     spool = _Spool(work)
     try:
-        done = await asyncio.gather(*[_ingest_row(row, services, spool) for row in rows])
-        records = [
-            _record(row, result, plan.stem, index) for index, (row, result) in enumerate(zip(rows, done, strict=True))
-        ]
+        done = dict(enumerate(await _ingest_rows(rows, services, spool)))
+        records = [_record(row, done[index], plan.stem, index) for index, row in enumerate(rows)]
         write_shard(_members(records, done, spool), output / f"{plan.stem}.tar")
+        _quarantine(plan.stem, done, spool, output)
     finally:
         spool.close()
     write_rows(records, output / f"{plan.stem}.parquet", fingerprint)
     return _count(records)
 
 
-def write_rows(records: list[dict[str, Any]], path: Path, fingerprint: str) -> None:
-    """Write a shard's rows whole or not at all, marked with the settings they were made by."""
-    schema = INGEST.with_metadata({FINGERPRINT: fingerprint.encode()})
-    temporary = path.with_suffix(".parquet.tmp")
-    pq.write_table(pa.Table.from_pylist(records, schema=schema), temporary, compression="zstd")
-    temporary.replace(path)
+async def retry_shard(shard: Path, services: Services, work: Path) -> Counts:
+    """Fetch the rows of a finished shard again whose failure may pass; write it as if they had come the first time."""
+    records = pq.read_table(shard, schema=INGEST).to_pylist()
+    again = [index for index, record in enumerate(records) if may_pass(record["status"])]
+    rows = [records[index] | {"status": None, "body": None} for index in again]
+    spool = _Spool(work)
+    try:
+        done = dict(zip(again, await _ingest_rows(rows, services, spool), strict=True))
+        for index, row in zip(again, rows, strict=True):
+            records[index] = _record(row, done[index], shard.stem, index)
+        with tarfile.open(shard.with_suffix(".tar")) as previous:
+            write_shard(_members(records, done, spool, previous), shard.with_suffix(".tar"))
+        _quarantine(shard.stem, done, spool, shard.parent)
+    finally:
+        spool.close()
+    write_rows(records, shard, fingerprint_of(shard) or "")
+    return _count([records[index] for index in again])
 
 
-@dataclass(frozen=True, slots=True)
-class _Timed:
-    result: Stored | Refused
-    seconds: float
-    fetched_at: str
+async def _ingest_rows(rows: Sequence[Row], services: Services, spool: _Spool) -> list[_Done]:
+    return await asyncio.gather(*[_ingest_row(row, services, spool) for row in rows])
 
 
-async def _ingest_row(row: Row, services: Services, spool: _Spool) -> _Timed:
+async def _ingest_row(row: Row, services: Services, spool: _Spool) -> _Done:
     if row["status"] is not None:
-        return _Timed(Refused(row["status"]), 0.0, "")
+        return _Done(Refused(row["status"]), 0.0, "")
     start, now = time.monotonic(), datetime.now(UTC).isoformat(timespec="seconds")
-    result: Stored | Refused
+    result: _Stored | Refused
     try:
         fetched, picture = await _fetch_picture(row, services)
         offset, size = spool.append(picture.data), len(picture.data)
-        result = Stored(replace(picture, data=b""), offset, size, fetched.final_url, len(fetched.body))
+        mismatch = _mismatch(row, fetched.body, picture, services.limits.max_hash_distance)
+        result = _Stored(replace(picture, data=b""), offset, size, fetched.final_url, len(fetched.body), mismatch)
     except Refused as refused:
         result = refused
-    return _Timed(result, time.monotonic() - start, now)
+    return _Done(result, time.monotonic() - start, now)
 
 
 async def _fetch_picture(row: Row, services: Services) -> tuple[Fetched, Picture]:
@@ -137,15 +161,30 @@ async def _fetch_picture(row: Row, services: Services) -> tuple[Fetched, Picture
         attempt += 1
 
 
-def _record(row: Row, timed: _Timed, shard: str, index: int) -> dict[str, Any]:
-    record = {name: row[name] for name in ("row_id", "url", "text", "license", "annotations")}
-    record |= {"shard": f"images/{shard}.tar", "seconds": round(timed.seconds, 4), "fetched_at": timed.fetched_at}
-    if isinstance(timed.result, Refused):
-        return record | {"status": timed.result.status, "detail": timed.result.detail}
-    stored, picture = timed.result, timed.result.picture
-    return record | {
+def _mismatch(row: Row, body: bytes, picture: Picture, max_distance: int) -> str:
+    """How the image differs from the hash that its metadata promises; empty where it does not."""
+    promised, kind = (row["hash"] or "").lower(), row["hash_kind"]
+    if not promised:
+        return ""
+    if kind == "phash":
+        try:
+            distance = (int(promised, 16) ^ int(picture.phash, 16)).bit_count()
+        except ValueError:
+            return f"{promised!r} is no perceptual hash"
+        return f"phash differs in {distance} bits" if distance > max_distance else ""
+    found = picture.sha256 if kind == "sha256" else hashlib.new(kind, body, usedforsecurity=False).hexdigest()
+    return f"{kind} is {found}, not {promised}" if found != promised else ""
+
+
+def _record(row: Row, done: _Done, shard: str, index: int) -> dict[str, Any]:
+    record = {name: row[name] for name in _COPIED}
+    record |= {"shard": f"images/{shard}.tar", "seconds": round(done.seconds, 4), "fetched_at": done.fetched_at}
+    if isinstance(done.result, Refused):
+        return record | {"status": done.result.status, "detail": done.result.detail}
+    stored, picture = done.result, done.result.picture
+    record |= {
         "status": str(Status.OK),
-        "image": row["image"] or f"{shard}{index:06d}",
+        "image": row["image"] or _key(shard, index),
         "width": picture.width,
         "height": picture.height,
         "original_width": picture.original_width,
@@ -155,16 +194,41 @@ def _record(row: Row, timed: _Timed, shard: str, index: int) -> dict[str, Any]:
         "final_url": stored.final_url,
         "bytes": stored.served,
     }
+    if stored.mismatch:
+        record |= {"status": str(Status.HASH_MISMATCH), "detail": stored.mismatch, "image": None}
+    return record
 
 
-def _members(records: list[dict[str, Any]], done: list[_Timed], spool: _Spool) -> Iterator[tuple[str, bytes]]:
-    for record, timed in zip(records, done, strict=True):
-        if isinstance(timed.result, Stored):
-            yield f"{record['image']}.jpg", spool.read(timed.result.offset, timed.result.size)
+def _key(shard: str, index: int) -> str:
+    return f"{shard}{index:06d}"
 
 
-def _count(records: list[dict[str, Any]]) -> dict[str, int]:
-    counts: dict[str, int] = {"bytes": sum(record.get("bytes") or 0 for record in records)}
-    for record in records:
-        counts[record["status"]] = counts.get(record["status"], 0) + 1
-    return counts
+def _members(
+    records: Sequence[Row], done: Mapping[int, _Done], spool: _Spool, previous: tarfile.TarFile | None = None
+) -> Iterator[tuple[str, bytes]]:
+    """The images of a shard in the order of its rows: those just fetched, and those that an earlier tar holds."""
+    for index, record in enumerate(records):
+        if record.get("image") is None:
+            continue
+        name = f"{record['image']}.jpg"
+        fetched = done[index].result if index in done else None
+        if isinstance(fetched, _Stored):
+            yield name, spool.read(fetched)
+        elif previous is not None and (file := previous.extractfile(name)) is not None:
+            yield name, file.read()
+
+
+def _quarantine(shard: str, done: Mapping[int, _Done], spool: _Spool, output: Path) -> None:
+    """Put the images that are not what their metadata promised where nobody takes them for data."""
+    suspects = [
+        (f"{_key(shard, index)}.jpg", spool.read(item.result))
+        for index, item in done.items()
+        if isinstance(item.result, _Stored) and item.result.mismatch
+    ]
+    if suspects:
+        write_shard(suspects, output / "quarantine" / f"{shard}.tar")
+
+
+def _count(records: Sequence[Row]) -> Counts:
+    statuses = Counter(record["status"] for record in records)
+    return {**statuses, "bytes": sum(record.get("bytes") or 0 for record in records)}

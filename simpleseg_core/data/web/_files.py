@@ -1,0 +1,36 @@
+"""The files of an output folder: finished shards, and how their rows are written."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from simpleseg_core.data.records import INGEST
+
+_FINGERPRINT = b"simpleseg.ingest"
+
+
+def finished_shards(output: Path) -> list[Path]:
+    """The parquet files of finished shards, in order: a parquet is written after its tar, so it marks completion."""
+    return by_number(output.glob("[0-9][0-9][0-9][0-9][0-9]*.parquet"))
+
+
+def by_number(files: Iterable[Path]) -> list[Path]:
+    """Shard files in the order of their numbers."""
+    return sorted(files, key=lambda file: int(file.stem))
+
+
+def write_rows(rows: Sequence[Mapping[str, Any]], path: Path, fingerprint: str) -> None:
+    """Write a shard's rows whole or not at all, marked with the settings they were made by."""
+    schema = INGEST.with_metadata({_FINGERPRINT: fingerprint.encode()})
+    temporary = path.with_suffix(".parquet.tmp")
+    pq.write_table(pa.Table.from_pylist([dict(row) for row in rows], schema=schema), temporary, compression="zstd")
+    temporary.replace(path)
+
+
+def fingerprint_of(shard: Path) -> str | None:
+    """The settings a shard was made by."""
+    found: bytes | None = (pq.read_schema(shard).metadata or {}).get(_FINGERPRINT)
+    return found.decode() if found is not None else None
