@@ -1,6 +1,7 @@
 """The vLLM engine: one in-process vLLM, on a GPU or on the CPU, whose weights can be replaced while it lives."""
 
 import gc
+import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -68,6 +69,7 @@ class VllmEngine:
     def __init__(self, model_dir: str, settings: EngineSettings) -> None:
         self._processor = _processor(model_dir, settings)
         self._stop = list(stop_ids(model_dir, settings.trust_remote_code))
+        _make_numba_inspectable()
         self._llm: LLM | None = LLM(
             model=model_dir,
             dtype=settings.dtype,
@@ -142,6 +144,16 @@ class VllmEngine:
 def _processor(model_dir: str, settings: EngineSettings) -> ProcessorMixin:
     processor: ProcessorMixin = AutoProcessor.from_pretrained(model_dir, trust_remote_code=settings.trust_remote_code)
     return processor
+
+
+def _make_numba_inspectable() -> None:
+    """Let vLLM look through all loaded modules, as it does on the CPU, without stumbling over numba.
+
+    llvmlite's library object answers every attribute with a function, `__dict__` too, where vLLM 0.32 expects a dict.
+    """
+    ffi = sys.modules.get("llvmlite.binding.ffi")
+    if ffi is not None:
+        ffi.lib._fntab.setdefault("__dict__", {})
 
 
 def _pixel_bounds(settings: EngineSettings) -> dict[str, int] | None:
