@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from simpleseg_core.config.files import Change, ConfigError, changes, dump_yaml, load_config, load_profile, read_yaml
+from simpleseg_core.config.files import Change, ConfigError, changes, dump_yaml, load_config, load_profile
 from tasks.state import write_text
 from tasks.workspace import Workspace
 
@@ -28,9 +28,10 @@ def use_profile(workspace: Workspace, name: str) -> list[Change]:
         ConfigError: no such profile.
     """
     profile = load_profile(name)
+    after = profile.model_dump(mode="json")
     try:
-        before = read_yaml(workspace.params)
-    except ConfigError:  # replaced, whatever it was
-        before = {}
+        before = load_config(workspace.params).model_dump(mode="json")
+    except ConfigError:  # missing or unusable: replaced as a whole
+        before = after
     write_text(workspace.params, dump_yaml(profile))
-    return changes(before, profile.model_dump(mode="json"))
+    return changes(before, after)

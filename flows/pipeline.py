@@ -5,10 +5,11 @@ import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 from prefect import flow
 from prefect.artifacts import create_link_artifact, create_markdown_artifact, create_table_artifact
+from prefect.client.schemas.objects import State
 from prefect.logging import get_run_logger
 from prefect.runtime import flow_run
 from pydantic import BaseModel, ConfigDict, Field
@@ -81,7 +82,7 @@ def pipeline(params: PipelineParams = PipelineParams()) -> PipelineResult:  # no
         stale = out_of_date(workspace)
         work = [name for name in chosen if params.force or name in stale]
         if not work:
-            return _report(workspace, PipelineResult(tuple(show_as_cached(name) for name in chosen), None))
+            return _report(workspace, PipelineResult(tuple(_cached(name) for name in chosen), None))
         return _run(workspace, config, graph, chosen, stale, force=params.force)
 
 
@@ -109,9 +110,7 @@ def _run(
                 or [f"{each} ran again" for each in graph.upstream[name] if each in moved]
                 or (["forced"] if force else [])
             )
-            ended.append(
-                _bring_up_to_date(workspace, config, name, environment, why, force) if why else show_as_cached(name)
-            )
+            ended.append(_bring_up_to_date(workspace, config, name, environment, why, force) if why else _cached(name))
         status = "FINISHED"
     except Exception:
         raise
@@ -134,7 +133,7 @@ def _bring_up_to_date(
     if name in _NETWORK_STAGES:
         task = task.with_options(retries=2, retry_delay_seconds=[5, 30], retry_condition_fn=worth_retrying)
     try:
-        outcome: StageOutcome = task(workspace, name, environment, shown.line, shown.progress, force)
+        outcome = _value(task(workspace, name, environment, shown.line, shown.progress, force))
     except BaseException:
         shown.stage_ends(name, None, 0.0)
         raise
@@ -142,6 +141,14 @@ def _bring_up_to_date(
     if outcome.outcome is Outcome.RAN:
         tag_versions(workspace, config, name, locked_hashes(workspace, name))
     return replace(outcome, why=tuple(why))
+
+
+def _cached(name: str) -> StageOutcome:
+    return _value(show_as_cached(name))
+
+
+def _value(state: State[StageOutcome]) -> StageOutcome:
+    return cast(StageOutcome, state.result())
 
 
 def _report(workspace: Workspace, result: PipelineResult) -> PipelineResult:

@@ -32,7 +32,7 @@ class Servers:
 
 
 def use_prefect_of(workspace: Workspace) -> str | None:
-    """Choose the Prefect server of this process, before Prefect is imported; returns the address of one that is running.
+    """Choose the Prefect server of this process, before Prefect is imported; returns its address if it runs.
 
     The user's own if one is configured, else that of `simpleseg ui`, else a temporary one on the same database.
     """
@@ -40,6 +40,7 @@ def use_prefect_of(workspace: Workspace) -> str | None:
     os.environ.setdefault("PREFECT_LOGGING_TO_API_WHEN_MISSING_FLOW", "ignore")
     if any(variable in os.environ for variable in _OWN_PREFECT):
         return os.environ.get("PREFECT_API_URL")
+    workspace.prefect_home.mkdir(parents=True, exist_ok=True)
     os.environ["PREFECT_HOME"] = str(workspace.prefect_home)
     if servers := running_servers(workspace):
         os.environ["PREFECT_API_URL"] = f"{servers.prefect}/api"

@@ -41,6 +41,6 @@ def use(name: Annotated[str, typer.Argument(help="Name of a profile.")]) -> None
     with bad_input():
         workspace = Workspace.find()
         changed = use_profile(workspace, name)
-    out.print(f"params.yaml is now the profile [bold]{name}[/]; {len(changed)} values changed")
+    out.print(f"params.yaml is now the profile [bold]{name}[/]")
     for change in changed:
         out.print(f"  {change}", markup=False)

@@ -58,7 +58,10 @@ def with_overrides(changes: Mapping[str, object], overrides: Sequence[str], sour
     """
     tree = overlay(Config().model_dump(mode="json"), changes, Config)
     for override in overrides:
-        _set(tree, *_parse_override(override))
+        try:
+            _set(tree, *_parse_override(override))
+        except ConfigError as error:
+            raise ConfigError(f"--set {override}: {error}") from None
     try:
         return Config.model_validate(tree)
     except ValidationError as error:
@@ -202,11 +205,11 @@ def _did_you_mean(key: str, known: Sequence[str]) -> str:
 def _parse_override(override: str) -> tuple[str, object]:
     key, equals, text = override.partition("=")
     if not equals or not key.strip():
-        raise ConfigError(f"--set {override}: expected key=value, such as --set contour.tolerance=0.01")
+        raise ConfigError("expected key=value, such as --set contour.tolerance=0.01")
     try:
         return key.strip(), YAML(typ="safe", pure=True).load(text)
     except YAMLError:
-        raise ConfigError(f"--set {override}: the value is not valid YAML; quote it: --set '{key}=\"...\"'") from None
+        raise ConfigError(f"the value is not valid YAML; quote it: --set '{key}=\"...\"'") from None
 
 
 def _set(tree: Tree, dotted: str, value: object) -> None:
@@ -215,10 +218,10 @@ def _set(tree: Tree, dotted: str, value: object) -> None:
         inner = tree.get(section)
         tree[section] = dict(inner) if isinstance(inner, Mapping) else {}
         if inner is not None and not isinstance(inner, Mapping):
-            raise ConfigError(f"--set {dotted}: `{'.'.join(sections[: depth + 1])}` is a value, not a section")
+            raise ConfigError(f"`{'.'.join(sections[: depth + 1])}` is a value, not a section")
         tree = tree[section]
     if isinstance(tree.get(leaf), Mapping) and not isinstance(value, Mapping):
-        raise ConfigError(f"--set {dotted}: `{dotted}` is a section; name one of its keys: {', '.join(tree[leaf])}")
+        raise ConfigError(f"`{dotted}` is a section; name one of its keys: {', '.join(tree[leaf])}")
     tree[leaf] = value
 
 
