@@ -1,6 +1,6 @@
 """The values of a RefShapes scene: its objects, its queries, the image."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,7 +22,7 @@ class ShapeObject:
     shape: str
     size: str | None
     """"small" or "big" where the scene makes it plain, else None."""
-    mask: Mask
+    mask: Mask = field(repr=False)
     box: tuple[float, float, float, float]
     point: tuple[float, float]
     center: tuple[float, float]
@@ -40,7 +40,7 @@ class Query:
 
     expression: str
     kind: str
-    mask: Mask
+    mask: Mask = field(repr=False)
     targets: tuple[int, ...]
     structure: Expression
 
@@ -49,6 +49,6 @@ class Query:
 class Scene:
     """An RGB image uint8 (H, W, 3), its objects from back to front, and distinct queries about them."""
 
-    image: NDArray[np.uint8]
+    image: NDArray[np.uint8] = field(repr=False)
     objects: tuple[ShapeObject, ...]
     queries: tuple[Query, ...]
