@@ -17,7 +17,7 @@ from ruamel.yaml.error import YAMLError
 
 from simpleseg_core.config.files import changes, read_yaml
 from tasks.processes import is_alive, own_environment, stop_tree
-from tasks.state import read_state, write_state
+from tasks.state import read_state
 from tasks.workspace import Workspace
 
 _CHATTER = (
@@ -27,6 +27,7 @@ _CHATTER = (
     "\tdvc config core.autostage",
     "Use `dvc push`",
 )
+_NEW = "it has not run yet"
 _TAIL = 40
 _LOCK_PATIENCE_S = 15.0
 
@@ -111,7 +112,8 @@ def out_of_date(workspace: Workspace) -> dict[str, list[str]]:
         status = json.loads(result.stdout.strip().splitlines()[-1])
     except (IndexError, json.JSONDecodeError):
         raise DvcError(f"`dvc status` failed: {result.stderr.strip() or result.stdout.strip()}") from None
-    return {name: list(_reasons(workspace, name, found)) for name, found in status.items()}
+    reasons = {name: list(_reasons(workspace, name, found)) for name, found in status.items()}
+    return {name: [_NEW] if _NEW in found else found for name, found in reasons.items()}
 
 
 def reproduce(
@@ -152,12 +154,10 @@ def cure_stale_locks(workspace: Workspace) -> list[str]:
         DvcError: a process that is alive holds a lock and does not let go of it.
     """
     file = workspace.dvc_tmp / "rwlock"
-    if not file.exists():
-        return []
-    locks = read_state(file)
-    if not locks:  # half written, or empty
+    if file.exists() and not _is_json(file):  # half written
         file.unlink(missing_ok=True)
         return ["an unreadable lock file"]
+    locks = read_state(file)
     deadline = time.monotonic() + _LOCK_PATIENCE_S
     while (holders := _holders(locks)) and any(map(is_alive, holders)):
         if time.monotonic() > deadline:
@@ -166,7 +166,7 @@ def cure_stale_locks(workspace: Workspace) -> list[str]:
         time.sleep(0.3)
         locks = read_state(file)
     if holders:
-        write_state(file, {})
+        file.unlink(missing_ok=True)
     return [f"a lock of process {pid} ({command}), which is gone" for pid, command in holders.items()]
 
 
@@ -224,7 +224,7 @@ def _dependency_reasons(workspace: Workspace, stage: str, path: str, state: obje
     if path != workspace.params.name:
         yield f"{path} is missing" if state == "deleted" else f"{path} changed"
     elif isinstance(state, str):
-        yield "it has not run yet"
+        yield _NEW
     else:
         yield from _changed_params(workspace, stage) or [f"{key} {how}" for key, how in dict(state).items()]  # type: ignore[call-overload]
 
@@ -243,6 +243,14 @@ def _paths(stage: Mapping[str, Any], *kinds: str) -> Iterator[Path | str]:
     for kind in kinds:
         for entry in stage.get(kind, ()):
             yield next(iter(entry)) if isinstance(entry, dict) else entry
+
+
+def _is_json(file: Path) -> bool:
+    try:
+        json.loads(file.read_bytes())
+    except ValueError:
+        return False
+    return True
 
 
 def _holders(locks: Mapping[str, Any]) -> dict[int, str]:

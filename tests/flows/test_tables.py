@@ -1,0 +1,29 @@
+"""The tables after a run, from the files that the stages write."""
+
+from pathlib import Path
+
+from flows.tables import benchmark_rows, funnel_rows, headline_metrics
+from tasks.state import write_state
+from tasks.workspace import Workspace
+
+
+def test_benchmarks_start_with_val_and_models_keep_their_order(tmp_path: Path) -> None:
+    workspace = Workspace(tmp_path)
+    cell = {"giou": {"value": 70.04, "low": 65.0, "high": 75.0}, "tokens": {"value": 40.0, "low": 39.0, "high": 41.0}}
+    write_state(
+        workspace.final_metrics,
+        {"rl": {"refshapes/testA": cell, "refshapes/val": cell}, "base": {"refshapes/val": cell}},
+    )
+    rows = benchmark_rows(workspace)
+    assert [(row["benchmark"], row["model"]) for row in rows] == [
+        ("refshapes/val", "base"), ("refshapes/val", "rl"), ("refshapes/testA", "rl"),
+    ]  # fmt: skip
+    assert rows[0]["gIoU"] == "70.0 [65.0, 75.0]"
+    assert rows[0]["cIoU"] == ""
+    assert headline_metrics(workspace)["rl/refshapes/val/giou"] == 70.04
+
+
+def test_before_the_first_run_there_is_nothing(tmp_path: Path) -> None:
+    assert benchmark_rows(Workspace(tmp_path)) == []
+    assert funnel_rows(Workspace(tmp_path)) == []
+    assert headline_metrics(Workspace(tmp_path)) == {}
