@@ -13,7 +13,7 @@ from simpleseg_core.geometry import mask_box
 
 _MARGIN = 0.2
 """Context around the box that shows what is background, over the box's longer side."""
-_MAX_SIDE = 128
+_MAX_SIDE = 96
 """Crops with a longer side in pixels are shrunk to it: the cost grows with the area, the mask hardly improves."""
 _MIN_FILL = 0.3
 """A mask that fills less of its box has most likely collapsed: few objects are that thin."""

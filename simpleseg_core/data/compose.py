@@ -72,13 +72,13 @@ def prompt_rows(
             }
 
 
-def composition(tables: Mapping[str, Sequence[Row]]) -> list[dict[str, object]]:
-    """How many turns of each source and task every table holds; tables of prompts count theirs."""
+def composition(tables: Mapping[str, Sequence[Row]], gold: str) -> list[dict[str, object]]:
+    """How many turns of each source and task every table holds; prompts count as turns of the source `gold`."""
     counts: Counter[tuple[str, str, str]] = Counter()
     for name, rows in tables.items():
         for row in rows:
             for task in [turn["task"] for turn in row["turns"]] if "turns" in row else [row["task"]]:
-                counts[name, row.get("source") or row["image"].split("-")[0], task] += 1
+                counts[name, row.get("source", gold), task] += 1
     return [
         {"table": table, "source": source, "task": task, "turns": count}
         for (table, source, task), count in sorted(counts.items())

@@ -24,6 +24,7 @@ _log = logging.getLogger(__name__)
 class _World:
     """Where gold masks come from."""
 
+    name: str
     benchmarks: Mapping[str, Iterable[ViewedImage]]
     sft: Iterable[ViewedImage]
     rl: Iterable[ViewedImage]
@@ -50,7 +51,7 @@ def run(config: Config, inputs: Inputs, outputs: Outputs, context: Context) -> S
         tables[name] = list(rows)
         _write(name, tables[name], outputs["dataset"])
         context.progress.advance()
-    return _result(tables, leakage, outputs["dataset"])
+    return _result(tables, world.name, leakage, outputs["dataset"])
 
 
 def _refshapes(config: Config, folder: Path) -> _World:
@@ -59,6 +60,7 @@ def _refshapes(config: Config, folder: Path) -> _World:
 
     wanted = config.data.benchmark_queries
     return _World(
+        "refshapes",
         {f"refshapes/{split}": scenes(split, range(wanted[split]), split) for split in _SPLITS if wanted.get(split)},
         scenes("train", range(config.data.train_images), "sft"),
         scenes("train", range(_RL_OFFSET, _RL_OFFSET + config.data.rl_images), "rl"),
@@ -76,6 +78,7 @@ def _coco(config: Config, ingested: Sequence[Row]) -> _World:
             "or change data.coco.holdout or seed"
         )
     return _World(
+        "coco",
         {"coco/val": annotated_views(test, config.contour)},
         annotated_views(train, config.contour),
         annotated_views(train[: config.data.rl_images], config.contour),
@@ -97,8 +100,8 @@ def _write(name: str, rows: Sequence[Row], folder: Path) -> None:
         _log.warning("%s is empty: loosen the filters of `contour`, or raise the sizes under `data`", name)
 
 
-def _result(tables: Mapping[str, Sequence[Row]], leakage: LeakageFilter, folder: Path) -> StageResult:
-    table = composition(tables)
+def _result(tables: Mapping[str, Sequence[Row]], gold: str, leakage: LeakageFilter, folder: Path) -> StageResult:
+    table = composition(tables, gold)
     tokens = {name: answer_tokens(tables[name]) for name in ("pretrain", "sft")}
     dropped = dict(sorted(leakage.dropped.items()))
     write_json({"composition": table, "answer_tokens": tokens, "leaked_images": dropped}, folder / "composition.json")
