@@ -97,14 +97,14 @@ def _dvc(root: Path) -> Check:
 
 
 def _port(owner: str, port: int) -> Check:
+    """A taken port stops nothing: the user interface moves to a free one, and one should know where to look."""
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             probe.bind(("127.0.0.1", port))
         except OSError:
-            cure = f"fine if `simpleseg ui` is running; otherwise stop what listens on {port}"
-            return Check(f"port {port} ({owner})", False, "in use", cure)
-    return Check(f"port {port} ({owner})", True, "free")
+            return Check(f"port {port}", True, f"in use: `simpleseg ui` serves {owner} here already, or on a free one")
+    return Check(f"port {port}", True, f"free for {owner}")
 
 
 def _gpu() -> Check:
