@@ -21,6 +21,7 @@ def run_training(
     name: str, train: TrainConfig, start: str, config: Config, inputs: Inputs, output: Path, context: Context
 ) -> StageResult:
     """Train the model of `start` on the stage's table (or curriculum) and write an HF checkpoint to `output`."""
+    start = _starting_point(start)
     if not train.enabled:
         return _pass_on(start, output)
     table = inputs["dataset"] / f"{name}.parquet"
@@ -35,6 +36,17 @@ def run_training(
     )
     launch(run, config, context)
     return StageResult(metrics={"steps": steps, **_last_metrics(context.work / "events.jsonl")})
+
+
+def _starting_point(start: str) -> str:
+    """A local folder as an absolute path, for workers run elsewhere; a hub id or `scratch` as it is."""
+    if Path(start).is_dir():
+        return str(Path(start).absolute())
+    if start != "scratch" and (start.count("/") != 1 or Path(start).parent.is_dir()):
+        raise FileNotFoundError(
+            f"no model in {start}: `model.base` is a local folder, a hub id such as Qwen/Qwen2.5-VL-3B-Instruct, or `scratch`"
+        )
+    return start
 
 
 def _samples(table: Path, train: TrainConfig, config: Config, images: Path) -> tuple[Samples, int]:

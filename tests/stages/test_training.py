@@ -118,3 +118,11 @@ def test_a_table_without_conversations_is_an_error_with_a_cure(
     inputs = {"images": tmp_path / "images", "dataset": tmp_path / "dataset", "model": tiny_checkpoint}
     with pytest.raises(ValueError, match="no conversations"):
         load_stage("sft")(config, inputs, {"model": tmp_path / "model"}, Context(tmp_path / "work"))
+
+
+def test_a_base_model_that_is_not_there_is_an_error_before_anything_starts(tmp_path: Path, config: Config) -> None:
+    missing = config.model_copy(update={"model": TINY.model_copy(update={"base": str(tmp_path / "nothing")})})
+    with pytest.raises(FileNotFoundError, match=r"model\.base"):
+        load_stage("pretrain")(
+            missing, {"dataset": tmp_path}, {"model": tmp_path / "model"}, Context(tmp_path / "work")
+        )
