@@ -46,7 +46,7 @@ def run_stage(workspace: Workspace, name: str) -> StageResult:
     from tasks.tracking import stage_run  # MLflow takes a second to import: not before the input is known to be good
 
     began = time.monotonic()
-    _die_with_launcher()
+    die_with_launcher()
     with _interruptible(), stage_run(workspace, name, config) as run, open_progress() as progress:
         write_text(workspace.resolved_config(name), dump_yaml(config))
         context = Context(work=_made(workspace.work(name)), tracker=run.tracker, progress=progress)
@@ -92,8 +92,8 @@ def _interruptible() -> Iterator[None]:
             signal.signal(number, handler)
 
 
-def _die_with_launcher() -> None:
-    """Kill this process when the pipeline that launched it is gone: a second run must not meet the first one's stage."""
+def die_with_launcher() -> None:
+    """Kill this process when its launcher is gone: a second run must not meet the first one's stage."""
     launcher = os.environ.get(LAUNCHER_VARIABLE, "")
     if not launcher.isdigit():
         return

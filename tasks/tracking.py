@@ -127,7 +127,7 @@ class StageRun:
 
 @contextmanager
 def stage_run(workspace: Workspace, stage: str, config: Config) -> Iterator[StageRun]:
-    """The MLflow run of a stage: an interrupted one goes on, else a new one starts; it ends finished, failed or killed."""
+    """The MLflow run of a stage: an interrupted one goes on, else a new one starts."""
     store = Store.open(workspace, config.tracking)
     spool = Spool(workspace.tracking(stage))
     hashes = input_hashes(workspace, STAGES[stage])
@@ -348,7 +348,7 @@ def _flat(tree: Mapping[str, object], prefix: str = "") -> Iterator[tuple[str, o
 
 def _name(key: str) -> str:
     """A metric's or parameter's name with what MLflow refuses in it replaced."""
-    return re.sub(r"[^\w\-. /:]", "_", key)
+    return re.sub(r"[^\w\-. /]", "_", key, flags=re.ASCII)
 
 
 def _file_name(name: str) -> str:

@@ -63,7 +63,7 @@ def test_a_stage_leaves_a_child_with_curves_pictures_tables_and_lineage(
     ]  # fmt: skip
     assert "iou_0.5" in child.data.metrics
     assert _artifacts(client, run.run_id) >= {"params.yaml", "tables/funnel.csv", "images/sheet.png"}
-    assert any(path.startswith("images/probe#0%step%2") for path in _artifacts(client, run.run_id))
+    assert any(path.startswith("images/probe~0+step+2") for path in _artifacts(client, run.run_id))
     [dataset] = child.inputs.dataset_inputs
     assert (dataset.dataset.name, dataset.dataset.digest) == ("data/masks", "0123456789abcdef0123456789abcdef.dir")
     whole = client.get_run(parent)

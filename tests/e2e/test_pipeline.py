@@ -1,0 +1,219 @@
+"""The whole pipeline at a size that teaches nothing: killed twice, resumed, cached, and run again in part."""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from mlflow import MlflowClient
+from mlflow.entities import Run
+
+from simpleseg_core.config.files import dump_yaml, load_config, load_profile
+from simpleseg_core.stages import STAGES
+from tasks.state import read_state
+from tasks.workspace import Workspace, store_uri
+from tests.tiny_pipeline import git
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(1500)]
+
+_SMALL = (
+    "data.web_images=8",
+    "data.train_images=16",
+    "data.rl_images=8",
+    "data.benchmark_queries={val: 6}",
+    "ingest.shard_size=4",
+    "dataset.sft_weights={text->bbox: 1}",
+    "model.base=scratch",
+    "model.nano.hidden_size=64",
+    "model.nano.layers=2",
+    "model.nano.heads=2",
+    "model.nano.kv_heads=1",
+    "model.nano.intermediate_size=96",
+    "model.nano.vision_hidden_size=64",
+    "model.nano.vision_layers=1",
+    "model.nano.vision_heads=2",
+    "pretrain.steps=2",
+    "pretrain.batch_size=4",
+    "pretrain.micro_batch_size=4",
+    "sft.steps=60",
+    "sft.batch_size=4",
+    "sft.micro_batch_size=4",
+    "sft.log_every=1",
+    "sft.checkpoint_every=5",
+    "sft.probe_every=30",
+    "rl.steps=16",
+    "rl.prompts=2",
+    "rl.group_size=2",
+    "rl.minibatches=1",
+    "rl.checkpoint_every=2",
+    "rl.probe_every=8",
+    "rl.max_resample=0",
+    "rl.rollout.max_tokens=8",
+    "evaluate.max_tokens=8",
+    "evaluate.bootstrap_samples=50",
+)
+
+
+@dataclass(frozen=True)
+class Checkout:
+    """A working copy of its own, where the commands of this environment run."""
+
+    workspace: Workspace
+
+    @property
+    def root(self) -> Path:
+        return self.workspace.root
+
+    def start(self, *arguments: str) -> "subprocess.Popen[str]":
+        environment = {
+            name: value for name, value in os.environ.items() if not name.startswith(("PREFECT_", "SIMPLESEG_"))
+        }
+        return subprocess.Popen(
+            [str(Path(sys.executable).with_name("simpleseg")), *arguments], cwd=self.root, env=environment, text=True,
+            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, start_new_session=True,
+        )  # fmt: skip
+
+    def run(self, *arguments: str, exit_code: int = 0) -> str:
+        process = self.start(*arguments)
+        said, _ = process.communicate()
+        assert process.returncode == exit_code, said
+        return said
+
+    def kill_at_checkpoint(self, stage: str) -> None:
+        """Start the pipeline and kill it, with everything it started, once a stage has saved a checkpoint."""
+        with (self.root / "killed.log").open("w") as log:
+            process = self.start("run")
+            assert process.stdout is not None
+            os.set_blocking(process.stdout.fileno(), False)
+            while not list(self.workspace.work(stage).rglob("step-*.pt")):
+                log.write(process.stdout.read() or "")
+                log.flush()
+                assert process.poll() is None, (self.root / "killed.log").read_text()
+                time.sleep(0.05)
+            os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+
+    def mlflow_run(self, stage: str) -> str:
+        return str(read_state(self.workspace.tracking(stage) / "run.json")["run_id"])
+
+    @property
+    def client(self) -> MlflowClient:
+        return MlflowClient(store_uri(self.workspace, load_config(self.workspace.params).tracking))
+
+    def runs(self) -> list[Run]:
+        client = self.client
+        experiment = client.get_experiment_by_name("simpleseg")
+        assert experiment is not None
+        return list(client.search_runs([experiment.experiment_id]))
+
+    def stage_counts(self) -> Counter[str]:
+        """How often each stage has run, by its MLflow runs."""
+        return Counter(run.data.tags["dvc.stage"] for run in self.runs() if "dvc.stage" in run.data.tags)
+
+
+@pytest.fixture(scope="module")
+def checkout(tmp_path_factory: pytest.TempPathFactory, repository: Path) -> Checkout:
+    root = tmp_path_factory.mktemp("checkout")
+    for name in (
+        "dvc.yaml",
+        ".dvc/config",
+        ".dvc/.gitignore",
+        ".dvcignore",
+        ".gitignore",
+        "models/.gitignore",
+        "reports/.gitignore",
+    ):
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(repository / name, root / name)
+    if (repository / "checkpoints").is_dir():
+        shutil.copytree(repository / "checkpoints", root / "checkpoints")
+    (root / "params.yaml").write_text(dump_yaml(load_profile("nano")))
+    (root / "params.yaml").write_text(dump_yaml(load_config(root / "params.yaml", _SMALL)))
+    git(root, "init", "-q")
+    git(root, "add", "-A")
+    git(root, "commit", "-qm", "start")
+    return Checkout(Workspace(root))
+
+
+def test_killed_in_sft_and_in_rl_it_resumes_and_ends_whole(checkout: Checkout) -> None:
+    checkout.kill_at_checkpoint("sft")
+    in_sft = checkout.mlflow_run("sft")
+    [parent] = [run.info.run_id for run in checkout.runs() if "dvc.stage" not in run.data.tags]
+
+    checkout.kill_at_checkpoint("rl")
+    in_rl = checkout.mlflow_run("rl")
+    said = checkout.run("run")
+
+    assert "refshapes/val" in said
+    assert (checkout.mlflow_run("sft"), checkout.mlflow_run("rl")) == (in_sft, in_rl)
+    assert checkout.stage_counts() == dict.fromkeys(STAGES, 1)  # nothing ran twice, what was killed went on
+    client = checkout.client
+    for run_id, curve, steps in ((in_sft, "loss", 60), (in_rl, "reward", 16)):
+        logged = Counter(point.step for point in client.get_metric_history(run_id, curve))
+        assert logged[1] == 1  # from the checkpoint, not from the start
+        assert logged.keys() == set(range(1, steps + 1))
+    runs = {run.data.tags.get("dvc.stage", "pipeline"): run for run in checkout.runs()}
+    assert {run.info.status for run in runs.values()} == {"FINISHED"}
+    assert {run.data.tags["mlflow.parentRunId"] for name, run in runs.items() if name != "pipeline"} == {parent}
+    assert any(metric.endswith("refshapes/val/giou") for metric in runs["pipeline"].data.metrics)
+    assert {each.dataset.name for each in runs["rl"].inputs.dataset_inputs} == {
+        "data/images",
+        "data/dataset",
+        "models/sft",
+    }
+    assert client.list_artifacts(runs["sft"].info.run_id, "images")  # probes
+    assert runs["sft"].data.tags["dvc.lock.models/sft"].endswith(".dir")
+
+
+@pytest.fixture(scope="module")
+def finished(checkout: Checkout) -> Checkout:
+    """The checkout after a whole run; that of the test before, when both run."""
+    checkout.run("run")
+    return checkout
+
+
+def test_with_nothing_changed_nothing_runs(finished: Checkout) -> None:
+    before = finished.stage_counts()
+    said = finished.run("run")
+    assert "11 of 11 stages were up to date" in " ".join(said.split())
+    assert finished.stage_counts() == before
+    assert "run" not in {line.split()[1] for line in finished.run("status").splitlines()[1:] if line.strip()}
+    dvc = subprocess.run(
+        [sys.executable, "-m", "dvc", "status", "--json"], cwd=finished.root, capture_output=True, text=True, check=True
+    )
+    assert json.loads(dvc.stdout) == {}
+    status = subprocess.run(
+        ["git", "status", "--porcelain"], cwd=finished.root, capture_output=True, text=True, check=True
+    )
+    assert {line.split()[1].split("/")[0] for line in status.stdout.splitlines()} <= {
+        "dvc.lock",
+        "reports",
+        "killed.log",
+    }
+
+
+def test_a_change_of_the_tolerance_runs_contour_and_what_follows(finished: Checkout) -> None:
+    before = finished.stage_counts()
+    said = " ".join(finished.run("run", "--until", "describe", "--set", "contour.tolerance=0.05").split())
+    assert "contour.tolerance: 0.02 -> 0.05" in said
+    assert finished.stage_counts() - before == Counter(["contour", "describe"])
+    status = finished.run("status")
+    waiting = {line.split()[0] for line in status.splitlines() if "would run" in line or "may run" in line}
+    assert waiting == {"dataset", "pretrain", "sft", "rl", "evaluate", "report"}
+
+
+def test_a_trained_model_answers(finished: Checkout) -> None:
+    from PIL import Image
+
+    Image.new("RGB", (64, 64), "white").save(finished.root / "white.png")
+    process = finished.start("predict", "white.png", "red circle", "--model", "sft")
+    said, _ = process.communicate()
+    assert process.returncode in (0, 1), said  # trained to write boxes for a minute: its answer need not be an outline
+    assert "answer" in said
