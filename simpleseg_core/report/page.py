@@ -134,6 +134,6 @@ def _number(value: object, digits: int = 1) -> str:
     """Counts with thin thousands, other numbers with `digits` decimals, everything else as text."""
     if isinstance(value, bool) or not isinstance(value, (int, float)):
         return str(value)
-    if float(value).is_integer() and abs(value) >= 1 and digits == 1:
-        return f"{int(value):,}".replace(",", " ")
-    return f"{value:.{digits}f}" if abs(value) >= 10**-digits or value == 0 else f"{value:.2g}"
+    if float(value).is_integer():
+        return f"{int(value):,}".replace(",", "\u2009")
+    return f"{value:.{digits}f}" if abs(value) >= 10**-digits else f"{value:.2g}"

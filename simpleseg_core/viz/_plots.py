@@ -88,6 +88,8 @@ def intervals_svg(rows: Sequence[tuple[str, Mapping[str, tuple[float, float, flo
         figure = Figure(figsize=(7.6, 0.75 + 0.22 * len(rows) * (len(series) + 1)), layout="constrained")
         axes = figure.add_subplot()
         for row, (_, values) in enumerate(rows):
+            if row:
+                axes.axhline(row - 0.5, color=_GRID, linewidth=0.8)
             for name, (value, low, high) in values.items():
                 index = series.index(name)
                 y = row + (index - (len(series) - 1) / 2) / (len(series) + 1)
