@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from simpleseg_core.config.refshapes import RefShapesConfig
 
 MIN_CONTRAST = 55.0
-"""Least Euclidean RGB distance between any background pixel and any object's colour."""
+"""Least RGB distance between any background pixel and the colour of any object, as painted and as in `PALETTE`."""
 
 _TEXTURE_SWING = 30.0
 _PHOTO_SWING = 70.0

@@ -47,7 +47,8 @@ def scene(config: RefShapesConfig, seed: int, split: str, index: int) -> Scene:
     rules = mixture(config, split)
     rng = np.random.default_rng([seed, zlib.crc32(split.encode()), index])
     layers = _arrange(config, rules, rng)
-    image = background(config, [layer.placement.rgb for layer in layers], rng)
+    placements = [layer.placement for layer in layers]
+    image = background(config, [color for item in placements for color in (item.rgb, PALETTE[item.color])], rng)
     for layer in layers:
         paint(image, layer.stencil, layer.placement.rgb)
     objects = _measure(layers, config.image_size)

@@ -17,7 +17,7 @@ def _colors(drawn: Scene) -> list[NDArray[np.float64]]:
     """The colour well inside each object."""
     side = drawn.image.shape[0]
     points = [(int(item.point[1] * side), int(item.point[0] * side)) for item in drawn.objects]
-    return [drawn.image[point].astype(float) for point in points]
+    return [drawn.image[point].astype(np.float64) for point in points]
 
 
 def _background(drawn: Scene) -> NDArray[np.float64]:
@@ -28,7 +28,8 @@ def _background(drawn: Scene) -> NDArray[np.float64]:
 
 def _nearest(drawn: Scene) -> float:
     pixels = _background(drawn)
-    return min(float(np.linalg.norm(pixels - color, axis=1).min()) for color in _colors(drawn))
+    colors = [*_colors(drawn), *(np.array(PALETTE[item.color]) for item in drawn.objects)]
+    return min(float(np.linalg.norm(pixels - color, axis=1).min()) for color in colors)
 
 
 @given(scenes())
