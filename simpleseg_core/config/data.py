@@ -89,6 +89,10 @@ class DataConfig(Section):
 class IngestConfig(Section):
     """The downloader: limits first, speed second."""
 
+    engine: Literal["local", "ray"] = "local"
+    """`local` works in this process, `ray` spreads shards over workers, local or of a cluster (`ray.address`)."""
+    workers: int = Field(1, gt=0)
+    """Ray workers; each has its own connections, one decoder process, and its share of the limits that follow."""
     concurrency: int = Field(32, gt=0)
     """Images in flight at once, from the request to the decoded picture; bounds memory with `max_bytes`."""
     per_host: int = Field(8, gt=0)
@@ -124,8 +128,8 @@ class IngestConfig(Section):
     """Pixels for `resize`."""
     jpeg_quality: int = Field(92, ge=1, le=100)
     """Quality of images that have to be encoded again."""
-    decode_timeout_s: int = Field(20, gt=0)
-    """Seconds for one image in the decoder, whole seconds."""
+    decode_timeout_s: float = Field(20.0, gt=0)
+    """CPU seconds for one image in the decoder."""
     decode_memory_mib: int = Field(2048, ge=256)
     """Address space of a decoder process."""
     max_hash_distance: int = Field(10, ge=0, le=32)

@@ -13,8 +13,9 @@ import pyarrow as pa
 
 from simpleseg_core.config import CocoConfig, Config, FilterConfig, IngestConfig, WebConfig
 from simpleseg_core.data.coco import coco_rows
-from simpleseg_core.data.web import METADATA, Job, ingest, read_metadata, url_key
+from simpleseg_core.data.web import METADATA, Job, Run, ingest, read_metadata, run_here, run_on_ray, url_key
 from simpleseg_core.data.web_view import BASE_URL, serve_folder, web_view
+from simpleseg_core.ray_session import ray_session
 from simpleseg_core.stages._base import Context, Inputs, Outputs, StageResult
 
 
@@ -36,10 +37,20 @@ def run(config: Config, inputs: Inputs, outputs: Outputs, context: Context) -> S
     with _OPEN[config.data.source](config, context.work) as source:
         identity = json.dumps(source.identity, sort_keys=True, default=str)
         job = Job(identity, source.filters, source.limits, output, context.work, source.routes)
-        counts = ingest(job, source.tables, _Watch(context))
+        with _runner(config) as runner:
+            counts = ingest(job, source.tables, _Watch(context), runner)
         if source.truth is not None:
             shutil.copyfile(source.truth, output / "truth.parquet")
     return _result(counts, time.monotonic() - start)
+
+
+@contextmanager
+def _runner(config: Config) -> Iterator[Run]:
+    if config.ingest.engine == "local":
+        yield run_here
+        return
+    with ray_session(config.ray):
+        yield run_on_ray
 
 
 @contextmanager

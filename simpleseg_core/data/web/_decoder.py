@@ -69,15 +69,19 @@ class Decoder:
             batch, self._waiting = self._waiting[:_BATCH], self._waiting[_BATCH:]
             if not self._waiting:
                 self._wake.clear()
-            try:
-                outcomes = await self._run([body for body, _ in batch])
-            except Exception as error:  # whoever waits must hear of it
-                for _, future in batch:
-                    future.set_exception(error)
-                continue
-            for (_, future), outcome in zip(batch, outcomes, strict=True):
+            await self._answer([body for body, _ in batch], [future for _, future in batch])
+
+    async def _answer(self, bodies: Sequence[bytes], futures: Sequence[asyncio.Future[Outcome]]) -> None:
+        try:
+            outcomes = await self._run(bodies)
+        except Exception as error:  # whoever waits must hear of it
+            for future in futures:
                 if not future.done():
-                    future.set_result(outcome)
+                    future.set_exception(error)
+            return
+        for future, outcome in zip(futures, outcomes, strict=True):
+            if not future.done():
+                future.set_result(outcome)
 
     async def _run(self, bodies: Sequence[bytes]) -> list[Outcome]:
         """Outcomes of a batch; after a crash each body gets a process of its own, so that the guilty one is known."""
@@ -131,14 +135,14 @@ def _inspect_all(bodies: Sequence[bytes]) -> list[Outcome]:
 
 
 def _inspect_one(body: bytes) -> Outcome:
-    # The alarm's default action ends the process, even inside a decoder that never returns to Python.
-    signal.alarm(_limits.decode_timeout_s)
+    # The timer's default action ends the process, even inside a decoder that never returns to Python.
+    signal.setitimer(signal.ITIMER_PROF, _limits.decode_timeout_s)
     try:
         return inspect(body, _limits)
     except Refused as refused:
         return refused.status, refused.detail
     finally:
-        signal.alarm(0)
+        signal.setitimer(signal.ITIMER_PROF, 0)
 
 
 _work_on: Callable[[Sequence[bytes]], list[Outcome]] = _inspect_all

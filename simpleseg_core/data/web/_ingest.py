@@ -6,7 +6,7 @@ import json
 import logging
 import shutil
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from hashlib import sha256
 from pathlib import Path
@@ -89,13 +89,18 @@ class Task:
         return sum(may_pass(status) for status in pq.read_table(self.path, columns=["status"])["status"].to_pylist())
 
 
-def ingest(job: Job, tables: Iterable[pa.Table], watcher: Watcher) -> dict[str, int]:
+Run = Callable[[Job, Iterable[Task], Watcher], None]
+"""Does shards: `run_here`, or on the workers of Ray."""
+
+
+def ingest(job: Job, tables: Iterable[pa.Table], watcher: Watcher, run: Run | None = None) -> dict[str, int]:
     """Bring the output folder up to date with the metadata: unfinished shards are finished, new rows become new shards.
 
     Args:
         job: where from, where to, and the limits.
         tables: metadata in the common schema (METADATA).
         watcher: is told how the work goes on.
+        run: does the shards; in this process when it is None.
 
     Returns:
         Rows of each status over all shards, finished earlier or now, as in `summary.json`.
@@ -106,7 +111,7 @@ def ingest(job: Job, tables: Iterable[pa.Table], watcher: Watcher) -> dict[str, 
     tasks = _plan(job, tables)
     watcher.planned(sum(task.rows for task in tasks))
     try:
-        asyncio.run(run_tasks(job, tasks, watcher))
+        (run or run_here)(job, tasks, watcher)
     except* OSError as errors:
         raise _disk_error(errors, job) from errors
     if job.limits.near_duplicate_bits is not None:
@@ -142,8 +147,13 @@ def summarise(output: Path) -> dict[str, int]:
     return dict(statuses)
 
 
+def run_here(job: Job, tasks: Iterable[Task], watcher: Watcher) -> None:
+    """Do shards in this process."""
+    asyncio.run(run_tasks(job, tasks, watcher))
+
+
 async def run_tasks(job: Job, tasks: Iterable[Task], watcher: Watcher) -> None:
-    """Do shards in this process, a few at a time."""
+    """Do shards with one set of connections, a few at a time."""
     gate = asyncio.Semaphore(_SHARDS_AT_ONCE)
     fingerprint = job.fingerprint
     async with Fetcher(job.limits, routes=job.routes) as fetcher, Decoder(job.limits) as decoder:
