@@ -16,6 +16,10 @@ _log = logging.getLogger(__name__)
 _MINIMUM_CPUS = 2
 """Reinforcement learning runs an engine beside a trainer; a machine with one core shares it."""
 
+_ATTEMPTS = 3
+_SLOW_START = "timed out during startup"
+"""What Ray says when its node is not up after 30 s, a limit that cannot be set."""
+
 _LOOPBACK_ONLY = "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"
 """Ray reads it when it is imported: 0 is a node of its own, every server on 127.0.0.1, on Linux as on desktops."""
 
@@ -63,14 +67,22 @@ def _start(config: RayConfig, env: dict[str, str]) -> None:
     if config.address is not None:
         ray.init(address=config.address, **common)
         return
-    ray.init(
-        address="local",
-        num_cpus=config.num_cpus or max(_MINIMUM_CPUS, os.cpu_count() or 1),
-        object_store_memory=config.object_store_mib << 20,
-        include_dashboard=False,
-        _node_ip_address="127.0.0.1",
-        **common,
-    )
+    local: dict[str, Any] = {
+        "address": "local",
+        "num_cpus": config.num_cpus or max(_MINIMUM_CPUS, os.cpu_count() or 1),
+        "object_store_memory": config.object_store_mib << 20,
+        "include_dashboard": False,
+        "_node_ip_address": "127.0.0.1",
+    }
+    for attempt in range(_ATTEMPTS):
+        try:
+            ray.init(**local, **common)
+            return
+        except Exception as error:  # Ray raises nothing more specific
+            if _SLOW_START not in str(error) or attempt == _ATTEMPTS - 1:
+                raise
+            _log.warning("Ray did not start within its 30 s; the machine is busy, trying again")
+            ray.shutdown()
 
 
 def _resources() -> RaySession:
