@@ -79,11 +79,24 @@ def pipeline(params: PipelineParams = PipelineParams()) -> PipelineResult:  # no
             logger.warning("removed %s", cured)
         graph = read_graph(workspace)
         chosen = graph.between(params.from_stage, params.until)
+        _check_inputs(workspace, graph, chosen)
         stale = out_of_date(workspace)
         work = [name for name in chosen if params.force or name in stale]
         if not work:
             return _report(workspace, PipelineResult(tuple(_cached(name) for name in chosen), None))
         return _run(workspace, config, graph, chosen, stale, force=params.force)
+
+
+def _check_inputs(workspace: Workspace, graph: Graph, chosen: Sequence[str]) -> None:
+    """What the first stages of a range read is there already."""
+    for name in chosen:
+        for maker in graph.upstream[name]:
+            missing = [path for path in graph.reads(name, maker) if not (workspace.root / path).exists()]
+            if maker not in chosen and missing:
+                raise ValueError(
+                    f"{name} reads {missing[0]}, which is missing: `simpleseg run --until {maker}` makes it, "
+                    f"or start from {maker}"
+                )
 
 
 def _run(
@@ -95,35 +108,25 @@ def _run(
     *,
     force: bool,
 ) -> PipelineResult:
-    from tasks.tracking import FLOW_RUN_VARIABLE, PARENT_VARIABLE, close_pipeline_run, open_pipeline_run
+    from tasks.tracking import FLOW_RUN_VARIABLE, PARENT_VARIABLE, pipeline_run
 
     flow_run_id = str(flow_run.id or "")
-    parent = open_pipeline_run(workspace, config, flow_run_id)
-    environment = {PARENT_VARIABLE: parent, FLOW_RUN_VARIABLE: flow_run_id}
     ended: list[StageOutcome] = []
-    status = "FAILED"
-    try:
+    with pipeline_run(workspace, config, flow_run_id, lambda: headline_metrics(workspace)) as parent:
+        environment = {PARENT_VARIABLE: parent, FLOW_RUN_VARIABLE: flow_run_id}
         for name in chosen:
             moved = {each.name for each in ended if each.outcome is not Outcome.UNCHANGED}
-            why = (
-                stale.get(name)
-                or [f"{each} ran again" for each in graph.upstream[name] if each in moved]
-                or (["forced"] if force else [])
-            )
-            ended.append(_bring_up_to_date(workspace, config, name, environment, why, force) if why else _cached(name))
-        status = "FINISHED"
-    except Exception:
-        raise
-    except BaseException:
-        status = "KILLED"
-        raise
-    finally:
-        close_pipeline_run(workspace, config, parent, status, headline_metrics(workspace))
+            why = stale.get(name) or [f"{each} ran again" for each in graph.upstream[name] if each in moved]
+            if why or force:
+                reasons = tuple(why or ["forced"])
+                ended.append(_bring_up_to_date(workspace, config, name, environment, reasons, force))
+            else:
+                ended.append(_cached(name))
     return _report(workspace, PipelineResult(tuple(ended), parent))
 
 
 def _bring_up_to_date(
-    workspace: Workspace, config: Config, name: str, environment: dict[str, str], why: Sequence[str], force: bool
+    workspace: Workspace, config: Config, name: str, environment: dict[str, str], why: tuple[str, ...], force: bool
 ) -> StageOutcome:
     from tasks.tracking import tag_versions
 
@@ -140,7 +143,7 @@ def _bring_up_to_date(
     shown.stage_ends(name, outcome.outcome, outcome.seconds)
     if outcome.outcome is Outcome.RAN:
         tag_versions(workspace, config, name, locked_hashes(workspace, name))
-    return replace(outcome, why=tuple(why))
+    return replace(outcome, why=why)
 
 
 def _cached(name: str) -> StageOutcome:

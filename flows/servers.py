@@ -8,18 +8,24 @@ import sys
 import time
 import urllib.request
 from collections.abc import Iterator, Mapping
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from threading import Event
 
+import psutil
+
 from simpleseg_core.config import TrackingConfig
-from tasks.processes import own_environment, stop_tree
+from tasks.processes import is_alive, own_environment, stop_tree
 from tasks.state import read_state, write_state
 from tasks.workspace import Workspace, store_uri
 
 _HOST = "127.0.0.1"
 _OWN_PREFECT = ("PREFECT_API_URL", "PREFECT_HOME", "PREFECT_PROFILE", "PREFECT_PROFILES_PATH")
+_TEMPORARY = "prefect.server.api.server:create_app"
+"""In the command line of the server that Prefect starts for one process."""
+_OWNER = "SIMPLESEG_OWNER_PID"
+"""Tells such a server, through its environment, whose it is."""
 _START_S = 120.0
 
 
@@ -38,6 +44,8 @@ def use_prefect_of(workspace: Workspace) -> str | None:
     """
     os.environ.setdefault("PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL", "CRITICAL")  # the terminal has its own display
     os.environ.setdefault("PREFECT_LOGGING_TO_API_WHEN_MISSING_FLOW", "ignore")
+    stop_orphans()
+    os.environ[_OWNER] = str(os.getpid())
     if any(variable in os.environ for variable in _OWN_PREFECT):
         return os.environ.get("PREFECT_API_URL")
     workspace.prefect_home.mkdir(parents=True, exist_ok=True)
@@ -46,6 +54,20 @@ def use_prefect_of(workspace: Workspace) -> str | None:
         os.environ["PREFECT_API_URL"] = f"{servers.prefect}/api"
         return servers.prefect
     return None
+
+
+def stop_orphans() -> list[int]:
+    """End the temporary Prefect servers of our runs that were killed; returns their process ids."""
+    found = []
+    for process in psutil.process_iter(["cmdline"]):
+        with suppress(psutil.Error):
+            if _TEMPORARY not in (process.info["cmdline"] or ()):
+                continue
+            owner = process.environ().get(_OWNER, "")
+            if owner.isdigit() and not is_alive(int(owner)):
+                process.kill()
+                found.append(process.pid)
+    return found
 
 
 def running_servers(workspace: Workspace) -> Servers | None:

@@ -7,7 +7,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
 from typing import Any
@@ -61,6 +61,8 @@ class Graph:
     """The stages of dvc.yaml in an order in which they can run, each with the stages it reads from."""
 
     upstream: Mapping[str, tuple[str, ...]]
+    paths: Mapping[tuple[str, str], tuple[str, ...]] = field(default_factory=dict)
+    """(reader, maker) -> what the one reads of the other's."""
 
     def between(self, first: str | None, last: str | None) -> list[str]:
         """The stages from `first` up to `last` along the arrows, both included; all of them without bounds.
@@ -77,6 +79,10 @@ class Graph:
             raise ValueError(f"nothing leads from {first} to {last}: {first} comes later; swap them or drop one")
         return [name for name in self.upstream if name in after & before]
 
+    def reads(self, reader: str, maker: str) -> tuple[str, ...]:
+        """Paths that one stage makes and the other reads."""
+        return self.paths.get((reader, maker), ())
+
     def _before(self, name: str) -> set[str]:
         return {name}.union(*(self._before(each) for each in self.upstream[name]))
 
@@ -92,17 +98,19 @@ def read_graph(workspace: Workspace) -> Graph:
     """The graph in dvc.yaml."""
     stages: dict[str, Any] = read_yaml(workspace.dvc_yaml)["stages"]
     makers = {path: name for name, stage in stages.items() for path in _paths(stage, "outs", "metrics", "plots")}
-    waiting = {
-        name: tuple(dict.fromkeys(makers[dep] for dep in stage.get("deps", ()) if dep in makers))
-        for name, stage in stages.items()
-    }
+    paths: dict[tuple[str, str], tuple[str, ...]] = {}
+    for name, stage in stages.items():
+        for path in _paths(stage, "deps"):
+            if maker := makers.get(path):
+                paths[name, maker] = (*paths.get((name, maker), ()), path)
+    waiting = {name: tuple(maker for reader, maker in paths if reader == name) for name in stages}
     ordered: dict[str, tuple[str, ...]] = {}
     while waiting:
-        ready = [name for name, reads in waiting.items() if ordered.keys() >= set(reads)]
-        if not ready:
+        ready = next((name for name, reads in waiting.items() if ordered.keys() >= set(reads)), None)
+        if ready is None:
             raise DvcError(f"{workspace.dvc_yaml}: the stages {', '.join(waiting)} wait for each other in a circle")
-        ordered[ready[0]] = waiting.pop(ready[0])
-    return Graph(ordered)
+        ordered[ready] = waiting.pop(ready)
+    return Graph(ordered, paths)
 
 
 def out_of_date(workspace: Workspace) -> dict[str, list[str]]:
@@ -239,7 +247,7 @@ def _changed_params(workspace: Workspace, stage: str) -> list[str]:
     return []
 
 
-def _paths(stage: Mapping[str, Any], *kinds: str) -> Iterator[Path | str]:
+def _paths(stage: Mapping[str, Any], *kinds: str) -> Iterator[str]:
     for kind in kinds:
         for entry in stage.get(kind, ()):
             yield next(iter(entry)) if isinstance(entry, dict) else entry

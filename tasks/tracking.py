@@ -9,8 +9,8 @@ import re
 import shutil
 import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -117,7 +117,8 @@ class StageRun:
     def log_result(self, stage: str, result: StageResult) -> None:
         """Headline numbers (on the parent too), tables as CSV, pictures."""
         self.store.numbers(self.run_id, result.metrics)
-        if parent := os.environ.get(PARENT_VARIABLE):
+        parent = os.environ.get(PARENT_VARIABLE)
+        if parent and stage != "report":  # what the report repeats, the parent gets as its headline
             self.store.numbers(parent, {f"{stage}/{key}": value for key, value in result.metrics.items()})
         for name, rows in result.tables.items():
             self.store.client.log_text(self.run_id, _csv(rows), f"tables/{_file_name(name)}.csv")
@@ -146,7 +147,8 @@ def stage_run(workspace: Workspace, stage: str, config: Config) -> Iterator[Stag
             shipper.drain()
         except BaseException as error:
             status = "FAILED" if isinstance(error, Exception) else "KILLED"
-            store.client.set_terminated(run_id, status)
+            with suppress(MlflowException):  # the stage's error is the one to tell
+                store.client.set_terminated(run_id, status)
             write_state(spool.folder / "run.json", state | {"status": status.lower()})
             raise
         store.client.set_terminated(run_id, "FINISHED")
@@ -283,9 +285,29 @@ def _system_metrics(store: Store, run_id: str) -> Iterator[None]:
         monitor.finish()
 
 
-def open_pipeline_run(workspace: Workspace, config: Config, flow_run_id: str | None) -> str:
-    """The id of the parent run: that of the interrupted pipeline run with the same configuration, else a new one."""
+@contextmanager
+def pipeline_run(
+    workspace: Workspace, config: Config, flow_run_id: str | None, headline: Callable[[], Mapping[str, float]]
+) -> Iterator[str]:
+    """The id of the parent run: that of the interrupted pipeline run with the same configuration, else a new one.
+
+    It ends finished, with the headline metrics, or failed or killed; the next run then continues it.
+    """
     store = Store.open(workspace, config.tracking)
+    run_id = _open_parent(workspace, store, config, flow_run_id)
+    try:
+        yield run_id
+    except BaseException as error:
+        status = "FAILED" if isinstance(error, Exception) else "KILLED"
+        with suppress(MlflowException):  # the stage's error is the one to tell
+            store.client.set_terminated(run_id, status)
+        raise
+    store.numbers(run_id, headline())
+    store.client.set_terminated(run_id, "FINISHED")
+    workspace.pipeline_state.unlink(missing_ok=True)
+
+
+def _open_parent(workspace: Workspace, store: Store, config: Config, flow_run_id: str | None) -> str:
     before = read_state(workspace.pipeline_state)
     settings = config.model_dump(mode="json")
     tags = git_tags(workspace) | ({"prefect.flow_run_id": flow_run_id} if flow_run_id else {})
@@ -300,17 +322,6 @@ def open_pipeline_run(workspace: Workspace, config: Config, flow_run_id: str | N
     store.client.log_text(run_id, dump_yaml(config), "params.yaml")
     write_state(workspace.pipeline_state, {"run_id": run_id, "fingerprint": fingerprint(settings)})
     return run_id
-
-
-def close_pipeline_run(
-    workspace: Workspace, config: Config, run_id: str, status: str, metrics: Mapping[str, float]
-) -> None:
-    """End the parent as FINISHED, FAILED or KILLED; one that did not finish is continued by the next run."""
-    store = Store.open(workspace, config.tracking)
-    store.numbers(run_id, metrics)
-    store.client.set_terminated(run_id, status)
-    if status == "FINISHED":
-        workspace.pipeline_state.unlink(missing_ok=True)
 
 
 def tag_versions(workspace: Workspace, config: Config, stage: str, hashes: Mapping[str, str]) -> None:

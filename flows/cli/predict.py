@@ -17,9 +17,9 @@ Examples:
 
   simpleseg predict photo.jpg "the leftmost person" --out overlay.png --model sft
 
-  simpleseg predict photo.jpg "" --point 0.4,0.6        what is at a point (x,y in 0..1, y down)
+  simpleseg predict photo.jpg --point 0.4,0.6           what is at a point (x,y in 0..1, y down)
 
-  simpleseg predict photo.jpg "" --bbox 0.1,0.2,0.5,0.9
+  simpleseg predict photo.jpg --bbox 0.1,0.2,0.5,0.9
 """
 
 
@@ -41,15 +41,17 @@ def predict(
         config = load_config(workspace.params)
         if not image.is_file():
             raise ValueError(f"{image}: no such image file")
-        if not text and point is None and bbox is None:
-            raise ValueError('say what to outline: a text ("red circle"), --point X,Y or --bbox X1,Y1,X2,Y2')
+        if sum((bool(text), point is not None, bbox is not None)) != 1:
+            raise ValueError('say what to outline in one way: a text ("red circle"), --point X,Y or --bbox X1,Y1,X2,Y2')
         where = _numbers("--point", point, 2), _numbers("--bbox", bbox, 4)
         folder = _model_folder(workspace, model)
     from PIL import Image
+
     from simpleseg_core.predict import predict_image
 
-    prediction = predict_image(image, text, where[0], where[1], folder, config)
-    out.print(f"answer    {escape(prediction.answer)}", soft_wrap=True)
+    with bad_input():
+        prediction = predict_image(image, text, where[0], where[1], folder, config)
+    out.print(f"question  {escape(prediction.question)}\nanswer    {escape(prediction.answer)}", soft_wrap=True)
     if prediction.error:
         raise fail(f"the answer cannot be read as polygons: {prediction.error}", FAILED)
     Image.fromarray(prediction.overlay).save(out_file)

@@ -9,6 +9,7 @@ from PIL import Image
 from typer.testing import CliRunner, Result
 
 from flows.cli.app import app
+from simpleseg_core import predict
 from simpleseg_core.config.files import load_config
 from tasks.workspace import Workspace
 
@@ -40,7 +41,8 @@ def test_every_command_explains_itself_with_examples(command: str) -> None:
         (("config", "check", "--set", "sft.batch_size=7"), "multiple of micro_batch_size"),
         (("config", "show", "contour.nothing"), "no key `contour.nothing`"),
         (("predict", "none.jpg", "red circle"), "none.jpg: no such image file"),
-        (("predict", "stage.py"), "say what to outline"),
+        (("predict", "stage.py"), "say what to outline in one way"),
+        (("predict", "stage.py", "red circle", "--point", "0.5,0.5"), "say what to outline in one way"),
         (("predict", "stage.py", "--point", "3,4"), "--point 3,4: expected 2 numbers in 0..1"),
         (("predict", "stage.py", "--bbox", "0.1,0.2,0.3"), "expected 4 numbers"),
         (("predict", "stage.py", "red circle"), "nothing is trained here yet: `simpleseg run`"),
@@ -93,10 +95,7 @@ def test_the_configuration_is_shown_whole_and_in_part(workspace: Workspace) -> N
     assert "contour" in json.loads(cli("config", "schema").output)["properties"]
 
 
-def test_an_unreadable_answer_is_an_error_and_a_readable_one_a_picture(
-    workspace: Workspace, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    predict = pytest.importorskip("simpleseg_core.predict")
+def test_a_prediction_is_drawn(workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
     picture = workspace.root / "picture.png"
     Image.fromarray(np.zeros((8, 8, 3), np.uint8)).save(picture)
     folder = workspace.root / "models" / "rl"
@@ -106,10 +105,12 @@ def test_an_unreadable_answer_is_an_error_and_a_readable_one_a_picture(
 
     def answer(*arguments: object) -> object:
         asked.append(arguments)
-        return predict.Prediction("[[[1,2],[3,4],[5,0]]]", [np.zeros((3, 2))], None, np.full((8, 8, 3), 9, np.uint8))
+        return predict.Prediction(
+            "?", "[[[1,2],[3,4],[5,0]]]", [np.zeros((3, 2))], None, np.full((8, 8, 3), 9, np.uint8)
+        )
 
     monkeypatch.setattr(predict, "predict_image", answer)
-    result = cli("predict", "picture.png", "red circle", "--point", "0.5,0.25", "--out", "drawn.png")
+    result = cli("predict", "picture.png", "--point", "0.5,0.25", "--out", "drawn.png")
     assert result.exit_code == 0, result.output
-    assert asked[0][1:4] == ("red circle", (0.5, 0.25), None)
+    assert asked[0][1:4] == ("", (0.5, 0.25), None)
     assert np.asarray(Image.open(workspace.root / "drawn.png")).max() == 9

@@ -2,15 +2,19 @@
 
 import fcntl
 from collections.abc import Iterator
+from typing import get_args
 
 import pytest
 from mlflow import MlflowClient
 from prefect.client.orchestration import get_client
+from prefect.states import Failed
 from prefect.testing.utilities import prefect_test_harness
 
-from flows.pipeline import BusyError, PipelineParams, PipelineResult, pipeline
+from flows.pipeline import BusyError, PipelineParams, PipelineResult, StageName, pipeline
 from simpleseg_core.config.files import ConfigError, load_config
+from simpleseg_core.stages import STAGES
 from tasks.data_version import Outcome, StageFailedError
+from tasks.reproduce import worth_retrying
 from tasks.workspace import Workspace, store_uri
 from tests.tiny_pipeline import runs
 
@@ -19,6 +23,16 @@ from tests.tiny_pipeline import runs
 def _prefect() -> Iterator[None]:
     with prefect_test_harness(server_startup_timeout=300):
         yield
+
+
+def test_the_form_offers_every_stage() -> None:
+    assert get_args(StageName) == tuple(STAGES)
+
+
+@pytest.mark.parametrize(("exit_code", "again"), [(1, True), (2, False)])
+def test_a_network_stage_is_tried_again_unless_its_input_is_at_fault(exit_code: int, again: bool) -> None:
+    failed = Failed(data=StageFailedError("ingest", exit_code, []))
+    assert worth_retrying(None, None, failed) is again
 
 
 def outcomes(result: PipelineResult) -> dict[str, Outcome]:
@@ -80,6 +94,13 @@ def test_two_pipelines_do_not_run_in_one_working_copy(workspace: Workspace) -> N
         lock.flush()
         with pytest.raises(BusyError, match="process 4711"):
             pipeline()
+
+
+def test_a_range_that_starts_on_nothing_is_refused(workspace: Workspace) -> None:
+    with pytest.raises(
+        ValueError, match=r"contour reads data/images, which is missing: `simpleseg run --until ingest`"
+    ):
+        pipeline(PipelineParams(from_stage="contour"))
 
 
 def test_a_wrong_override_changes_nothing(workspace: Workspace) -> None:

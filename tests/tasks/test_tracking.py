@@ -1,6 +1,8 @@
 """MLflow: parents and children, curves and pictures, lineage, and runs that go on after a crash."""
 
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +14,7 @@ from simpleseg_core.config import Config
 from simpleseg_core.config.files import load_config
 from simpleseg_core.stages import StageResult
 from tasks.state import read_state
-from tasks.tracking import PARENT_VARIABLE, close_pipeline_run, open_pipeline_run, stage_run
+from tasks.tracking import PARENT_VARIABLE, Store, pipeline_run, stage_run
 from tasks.workspace import Workspace, store_uri
 
 
@@ -37,10 +39,13 @@ def test_a_stage_leaves_a_child_with_curves_pictures_tables_and_lineage(
     workspace: Workspace, config: Config, client: MlflowClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     _lock_inputs(workspace)
-    parent = open_pipeline_run(workspace, config, "flow-1")
-    monkeypatch.setenv(PARENT_VARIABLE, parent)
     picture = workspace.root / "sheet.png"
-    with stage_run(workspace, "contour", config) as run:
+    headline = {"rl/refshapes/val/giou": 70.0}
+    with (
+        pipeline_run(workspace, config, "flow-1", lambda: headline) as parent,
+        _child_of(parent, monkeypatch),
+        stage_run(workspace, "contour", config) as run,
+    ):
         for step in range(3):
             run.tracker.metrics({"loss": 1.0 / (step + 1), "iou@0.5": step}, step)
         run.tracker.image("probe/0", np.zeros((8, 8, 3), np.uint8), 2)
@@ -48,7 +53,6 @@ def test_a_stage_leaves_a_child_with_curves_pictures_tables_and_lineage(
         run.log_result(
             "contour", StageResult({"kept": 5.0}, {"funnel": [{"reason": "area", "count": 3}]}, {"s": picture})
         )
-    close_pipeline_run(workspace, config, parent, "FINISHED", {"rl/refshapes/val/giou": 70.0})
 
     child = client.get_run(run.run_id)
     assert child.info.status == "FINISHED"
@@ -108,15 +112,19 @@ def test_a_finished_stage_that_runs_again_starts_another_run(workspace: Workspac
 def test_an_interrupted_pipeline_goes_on_in_its_parent(
     workspace: Workspace, config: Config, client: MlflowClient
 ) -> None:
-    first = open_pipeline_run(workspace, config, None)
-    close_pipeline_run(workspace, config, first, "KILLED", {})
-    assert open_pipeline_run(workspace, config, None) == first
-    assert client.get_run(first).info.status == "RUNNING"
-    other = open_pipeline_run(workspace, config.model_copy(update={"seed": 9}), None)
-    assert other != first
+    with suppress(KeyboardInterrupt), pipeline_run(workspace, config, None, dict) as first:
+        raise KeyboardInterrupt
     assert client.get_run(first).info.status == "KILLED"
-    close_pipeline_run(workspace, config, other, "FINISHED", {})
-    assert open_pipeline_run(workspace, config, None) not in (first, other)
+    with suppress(RuntimeError), pipeline_run(workspace, config, None, dict) as second:
+        assert client.get_run(second).info.status == "RUNNING"
+        raise RuntimeError
+    assert second == first
+    assert client.get_run(first).info.status == "FAILED"
+    with pipeline_run(workspace, config.model_copy(update={"seed": 9}), None, dict) as other:
+        assert client.get_run(first).info.status == "KILLED"
+    with pipeline_run(workspace, config, None, dict) as third:
+        pass
+    assert len({first, other, third}) == 3
 
 
 def test_many_metrics_do_not_hold_the_stage_up(workspace: Workspace, config: Config, client: MlflowClient) -> None:
@@ -141,7 +149,7 @@ def test_points_that_mlflow_refused_are_sent_later(
 def test_a_store_that_cannot_be_used_is_named(workspace: Workspace, config: Config) -> None:
     tracking = config.tracking.model_copy(update={"uri": "nonsense://x"})
     with pytest.raises(ValueError, match=r"tracking\.uri is 'nonsense://x'"):
-        open_pipeline_run(workspace, config.model_copy(update={"tracking": tracking}), None)
+        Store.open(workspace, tracking)
 
 
 def test_the_default_store_lies_in_the_working_copy(workspace: Workspace) -> None:
@@ -165,6 +173,13 @@ def _broken_off_by(error: BaseException, workspace: Workspace, config: Config) -
             raise error
     except type(error):
         return run_id
+
+
+@contextmanager
+def _child_of(parent: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    with monkeypatch.context() as environment:
+        environment.setenv(PARENT_VARIABLE, parent)
+        yield
 
 
 def _refuse(*args: object, **kwargs: object) -> Run:
