@@ -1,81 +1,283 @@
-"""Column runs: the rows at which each column of a mask changes, which is all that tracing, scoring and RLE need.
+"""Column runs: the rows at which each column of a mask changes, which is all that tracing, filling and RLE need.
 
-A column's transitions are sorted and come in pairs: the first row inside, the first row after it. Column x owns
-`rows[starts[x]:starts[x + 1]]`. The cost of everything built on them follows the outline, not the area.
+Two forms. *Columns*: column x owns `rows[starts[x]:starts[x + 1]]`, sorted, in pairs (first row inside, first row after).
+*Spans*: sorted pairs (start, end) of flat column-major positions x * height + y, as COCO's RLE counts them. The cost of
+everything built on them follows the outline, not the area.
 """
-
-from typing import NamedTuple
 
 import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-_CHUNK = 64
-
-
-class Runs(NamedTuple):
-    """Column runs of a mask of `height` rows and `len(starts) - 1` columns."""
-
-    starts: NDArray[np.int64]
-    rows: NDArray[np.int32]
-    height: int
+Starts = NDArray[np.int64]
+Rows = NDArray[np.int32]
+Spans = NDArray[np.int64]
 
 
 @njit(cache=True, nogil=True)
-def _changes_by_row(mask: NDArray[np.uint8]) -> tuple[NDArray[np.int32], NDArray[np.int32]]:  # pragma: no cover
-    """Columns and rows of every vertical change of a C-contiguous mask, in row order."""
-    height, width = mask.shape
-    xs = np.empty(1024, np.int32)
-    ys = np.empty(1024, np.int32)
-    n = 0
-    for y in range(height + 1):
-        for left in range(0, width, _CHUNK):
-            right = min(left + _CHUNK, width)
-            changed = np.uint8(0)
-            if y == 0:
-                for x in range(left, right):
-                    changed |= mask[0, x]
-            elif y == height:
-                for x in range(left, right):
-                    changed |= mask[y - 1, x]
-            else:
-                for x in range(left, right):
-                    changed |= mask[y, x] ^ mask[y - 1, x]
-            if not changed:
-                continue
-            if n + _CHUNK > len(xs):
-                xs = np.concatenate((xs, np.empty_like(xs)))
-                ys = np.concatenate((ys, np.empty_like(ys)))
-            for x in range(left, right):
-                above = mask[y - 1, x] if y > 0 else np.uint8(0)
-                below = mask[y, x] if y < height else np.uint8(0)
-                if above != below:
-                    xs[n] = x
-                    ys[n] = y
-                    n += 1
-    return xs[:n], ys[:n]
+def _first_difference(words: NDArray[np.uint64], start: int, lag: int) -> int:
+    """The first word from `start` on whose eight pixels are not those `lag` pixels before; len(words) if there is none.
+
+    A lag that is no multiple of eight is a shift across two words (little-endian).
+    """
+    shift = np.uint64(8 * (-lag % 8))
+    behind = (lag + 7) // 8
+    for i in range(start, len(words)):
+        before = words[i - behind]
+        if shift:
+            before = (before >> shift) | (words[i - behind + 1] << (np.uint64(64) - shift))
+        if words[i] != before:
+            return i
+    return len(words)
 
 
 @njit(cache=True, nogil=True)
-def _by_column(
-    xs: NDArray[np.int32], ys: NDArray[np.int32], width: int
-) -> tuple[NDArray[np.int64], NDArray[np.int32]]:  # pragma: no cover
-    """Counting sort of changes by column; rows stay in order."""
+def _changes(pixels: NDArray[np.uint8], words: NDArray[np.uint64], lag: int) -> NDArray[np.int64]:
+    """Positions i of a flat mask at which pixel i differs from pixel i - lag; what lies outside is empty.
+
+    `words` is the same memory, eight pixels a word: most of a mask is equal to what lies before it and is skipped.
+    """
+    size = len(pixels)
+    found = np.empty(max(64, 4 * lag), np.int64)
+    n = i = 0
+    while i < size + lag:
+        if i % 8 == 0 and lag <= i < 8 * len(words):
+            i = 8 * _first_difference(words, i // 8, lag)
+        stop = min((i // 8 + 1) * 8, size + lag)
+        if n + 8 > len(found):
+            longer = np.empty(2 * len(found), np.int64)
+            longer[:n] = found[:n]
+            found = longer
+        for k in range(i, stop):
+            now = pixels[k] if k < size else np.uint8(0)
+            before = pixels[k - lag] if k >= lag else np.uint8(0)
+            if now != before:
+                found[n] = k
+                n += 1
+        i = stop
+    return found[:n]
+
+
+@njit(cache=True, nogil=True)
+def _sort_by_column(changes: NDArray[np.int64], width: int) -> tuple[Starts, Rows]:
+    """Counting sort by column of flat row-major changes; rows stay in order."""
     starts = np.zeros(width + 1, np.int64)
-    for x in xs:
-        starts[x + 1] += 1
+    for i in changes:
+        starts[i % width + 1] += 1
     for x in range(width):
         starts[x + 1] += starts[x]
     cursor = starts[:-1].copy()
-    rows = np.empty(len(ys), np.int32)
-    for i in range(len(xs)):
-        rows[cursor[xs[i]]] = ys[i]
-        cursor[xs[i]] += 1
+    rows = np.empty(len(changes), np.int32)
+    for i in changes:
+        x = i % width
+        rows[cursor[x]] = i // width
+        cursor[x] += 1
     return starts, rows
 
 
-def mask_runs(mask: NDArray[np.bool_]) -> Runs:
-    """Column runs of a mask (H, W)."""
+def mask_columns(mask: NDArray[np.bool_]) -> tuple[Starts, Rows]:
+    """Columns of a mask (H, W) of any memory layout."""
     height, width = mask.shape
-    xs, ys = _changes_by_row(np.ascontiguousarray(mask).view(np.uint8))
-    return Runs(*_by_column(xs, ys, width), height)
+    if mask.flags.f_contiguous and not mask.flags.c_contiguous:
+        return spans_to_columns(_flat_changes(mask.T, 1), height, width)
+    return _sort_by_column(_flat_changes(mask, width), width)
+
+
+def mask_spans(mask: NDArray[np.bool_]) -> Spans:
+    """Spans of a mask (H, W) of any memory layout."""
+    if mask.flags.f_contiguous:
+        return _flat_changes(mask.T, 1)
+    return columns_to_spans(*mask_columns(mask), mask.shape[0])
+
+
+def _flat_changes(mask: NDArray[np.bool_], lag: int) -> NDArray[np.int64]:
+    pixels = np.ascontiguousarray(mask).reshape(-1).view(np.uint8)
+    if pixels.ctypes.data % 8:
+        pixels = pixels.copy()
+    return _changes(pixels, pixels[: len(pixels) // 8 * 8].view(np.uint64), lag)
+
+
+@njit(cache=True, nogil=True)
+def columns_to_spans(starts: Starts, rows: Rows, height: int) -> Spans:
+    """Spans of columns; a span goes on where one column ends at the bottom and the next begins at the top."""
+    spans = np.empty(len(rows), np.int64)
+    n = 0
+    for x in range(len(starts) - 1):
+        for i in range(starts[x], starts[x + 1], 2):
+            first = x * height + rows[i]
+            last = x * height + rows[i + 1]
+            if n > 0 and spans[n - 1] == first:
+                spans[n - 1] = last
+            elif last > first:
+                spans[n] = first
+                spans[n + 1] = last
+                n += 2
+    return spans[:n]
+
+
+@njit(cache=True, nogil=True)
+def spans_to_columns(spans: Spans, height: int, width: int) -> tuple[Starts, Rows]:
+    """Columns of spans: a span is cut wherever a column ends."""
+    count = 0
+    for i in range(0, len(spans), 2):
+        count += 2 * ((spans[i + 1] - 1) // height - spans[i] // height + 1)
+    starts = np.zeros(width + 1, np.int64)
+    rows = np.empty(count, np.int32)
+    n = 0
+    for i in range(0, len(spans), 2):
+        first = spans[i]
+        while first < spans[i + 1]:
+            x = first // height
+            last = min(spans[i + 1], (x + 1) * height)
+            rows[n] = first - x * height
+            rows[n + 1] = last - x * height
+            n += 2
+            starts[x + 1] += 2
+            first = last
+    for x in range(width):
+        starts[x + 1] += starts[x]
+    return starts, rows
+
+
+@njit(cache=True, nogil=True)
+def spans_to_mask(spans: Spans, height: int, width: int) -> NDArray[np.bool_]:
+    """Paint spans into a mask (height, width)."""
+    mask = np.zeros((height, width), np.bool_)
+    for i in range(0, len(spans), 2):
+        x, y = divmod(spans[i], height)
+        for _ in range(spans[i + 1] - spans[i]):
+            mask[y, x] = True
+            y += 1
+            if y == height:
+                y = 0
+                x += 1
+    return mask
+
+
+@njit(cache=True, nogil=True)
+def spans_area(spans: Spans) -> int:
+    """Pixels inside."""
+    area = 0
+    for i in range(0, len(spans), 2):
+        area += spans[i + 1] - spans[i]
+    return area
+
+
+@njit(cache=True, nogil=True)
+def spans_intersection(a: Spans, b: Spans) -> int:
+    """Pixels inside both."""
+    shared = i = j = 0
+    while i < len(a) and j < len(b):
+        low = max(a[i], b[j])
+        high = min(a[i + 1], b[j + 1])
+        if high > low:
+            shared += high - low
+        if a[i + 1] < b[j + 1]:
+            i += 2
+        else:
+            j += 2
+    return shared
+
+
+@njit(cache=True, nogil=True)
+def spans_union(a: Spans, b: Spans) -> Spans:
+    """Spans of the pixels inside either."""
+    united = np.empty(len(a) + len(b), np.int64)
+    n = i = j = 0
+    while i < len(a) or j < len(b):
+        if j >= len(b) or (i < len(a) and a[i] <= b[j]):
+            first, last = a[i], a[i + 1]
+            i += 2
+        else:
+            first, last = b[j], b[j + 1]
+            j += 2
+        if n > 0 and first <= united[n - 1]:
+            united[n - 1] = max(united[n - 1], last)
+        else:
+            united[n] = first
+            united[n + 1] = last
+            n += 2
+    return united[:n]
+
+
+@njit(cache=True, nogil=True)
+def spans_moments(spans: Spans, height: int) -> tuple[int, float, float]:
+    """Area, and the sums of the x and y of all pixel centres inside."""
+    area = 0
+    sum_x = sum_y = 0.0
+    for i in range(0, len(spans), 2):
+        first = spans[i]
+        while first < spans[i + 1]:
+            x = first // height
+            last = min(spans[i + 1], (x + 1) * height)
+            n = last - first
+            area += n
+            sum_x += n * (x + 0.5)
+            sum_y += n * ((first + last) / 2 - x * height)
+            first = last
+    return area, sum_x, sum_y
+
+
+@njit(cache=True, nogil=True)
+def text_to_spans(text: NDArray[np.uint8], size: int) -> Spans:
+    """Spans of a compressed COCO RLE of `size` pixels; a single -1 says that the text is not one.
+
+    The code: five bits a character, low bits first, a continuation bit, the sign in the last; from the fourth count on,
+    the difference to the count two before.
+    """
+    spans = np.empty(len(text) + 2, np.int64)
+    invalid = np.full(1, -1, np.int64)
+    position = previous = before = 0
+    n = index = i = 0
+    while i < len(text):
+        value = shift = 0
+        more = True
+        while more:
+            if i == len(text) or not 48 <= text[i] < 112 or shift > 50:
+                return invalid
+            code = np.int64(text[i]) - 48
+            value |= (code & 31) << shift
+            more = (code & 32) != 0
+            shift += 5
+            i += 1
+            if not more and code & 16:
+                value |= np.int64(-1) << shift
+        if index > 2:
+            value += before
+        if value < 0 or position + value > size:
+            return invalid
+        if index % 2 == 1 and value > 0:
+            if n > 0 and spans[n - 1] == position:
+                spans[n - 1] = position + value
+            else:
+                spans[n] = position
+                spans[n + 1] = position + value
+                n += 2
+        position += value
+        before, previous = previous, value
+        index += 1
+    return spans[:n] if position == size else invalid
+
+
+@njit(cache=True, nogil=True)
+def spans_to_text(spans: Spans, size: int) -> NDArray[np.uint8]:
+    """The compressed COCO RLE of spans over `size` pixels."""
+    counts = np.empty(len(spans) + 1, np.int64)
+    position = 0
+    for i in range(len(spans)):
+        counts[i] = spans[i] - position
+        position = spans[i]
+    counts[len(spans)] = size - position
+    used = len(counts) if size > position else len(spans)
+    text = np.empty(7 * len(counts) + 7, np.uint8)
+    n = 0
+    for i in range(max(used, 1)):
+        value = counts[i] - (counts[i - 2] if i > 2 else 0)
+        more = True
+        while more:
+            code = value & 31
+            value >>= 5
+            more = value != -1 if code & 16 else value != 0
+            text[n] = code + (32 if more else 0) + 48
+            n += 1
+    return text[:n]

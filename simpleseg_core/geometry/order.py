@@ -38,12 +38,17 @@ def order_polygons(
 ) -> list[Polygon]:
     """Each polygon in the given order, and the polygons by their vertex nearest the origin."""
     ordered = [order_polygon(polygon, order, rng) for polygon in polygons]
-    return sorted(ordered, key=lambda polygon: tuple(_start_key(polygon[_nearest_origin(polygon)])))
+    if len(ordered) < 2:
+        return ordered
+    return sorted(ordered, key=lambda polygon: _closeness(polygon[_nearest_origin(polygon)]))
 
 
-def _start_key(point: NDArray[np.float64]) -> tuple[float, float, float]:
-    return float(point @ point), float(point[1]), float(point[0])
+def _closeness(point: NDArray[np.float64]) -> tuple[float, float]:
+    return float(point @ point), float(point[1])
 
 
 def _nearest_origin(polygon: NDArray[np.float64]) -> int:
-    return min(range(len(polygon)), key=lambda i: _start_key(polygon[i]))
+    """Index of the vertex nearest the origin; the upper one of two, and the first of a bridge's equal ones."""
+    distance = np.einsum("ij,ij->i", polygon, polygon)
+    nearest = np.flatnonzero(distance == distance.min())
+    return int(nearest[np.argmin(polygon[nearest, 1])])

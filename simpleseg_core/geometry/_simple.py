@@ -1,0 +1,86 @@
+"""Whether polygons stay simple: exact tests on integer vertices."""
+
+import numpy as np
+from numba import njit
+from numpy.typing import NDArray
+
+Points = NDArray[np.int64]
+
+
+@njit(cache=True, nogil=True)
+def _turn(ax: int, ay: int, bx: int, by: int, cx: int, cy: int) -> int:
+    """Twice the signed area of a triangle."""
+    return (bx - ax) * (cy - ay) - (by - ay) * (cx - ax)
+
+
+@njit(cache=True, nogil=True)
+def segments_meet(ax: int, ay: int, bx: int, by: int, cx: int, cy: int, dx: int, dy: int) -> bool:
+    """Whether the closed segments a-b and c-d share a point."""
+    if max(ax, bx) < min(cx, dx) or max(cx, dx) < min(ax, bx):
+        return False
+    if max(ay, by) < min(cy, dy) or max(cy, dy) < min(ay, by):
+        return False
+    c, d = _turn(ax, ay, bx, by, cx, cy), _turn(ax, ay, bx, by, dx, dy)
+    if (c > 0 and d > 0) or (c < 0 and d < 0):
+        return False
+    a, b = _turn(cx, cy, dx, dy, ax, ay), _turn(cx, cy, dx, dy, bx, by)
+    return not ((a > 0 and b > 0) or (a < 0 and b < 0))
+
+
+@njit(cache=True, nogil=True)
+def folds_back(ax: int, ay: int, bx: int, by: int, cx: int, cy: int) -> bool:
+    """Whether the edges a-b and b-c overlap, or one of them has no length."""
+    if _turn(ax, ay, bx, by, cx, cy) != 0:
+        return False
+    return (bx - ax) * (cx - bx) + (by - ay) * (cy - by) <= 0
+
+
+@njit(cache=True, nogil=True)
+def is_simple(points: Points) -> bool:
+    """Whether a closed polygon (K, 2) neither crosses nor touches itself."""
+    k = len(points)
+    if k < 3:
+        return False
+    for i in range(k):
+        a, b, c = points[i - 2], points[i - 1], points[i]
+        if folds_back(a[0], a[1], b[0], b[1], c[0], c[1]):
+            return False
+    for i in range(k):
+        a, b = points[i - 1], points[i]
+        for j in range(i + 2, k):
+            c, d = points[j - 1], points[j]
+            if (j + 1) % k != i and segments_meet(a[0], a[1], b[0], b[1], c[0], c[1], d[0], d[1]):
+                return False
+    return True
+
+
+@njit(cache=True, nogil=True)
+def rings_apart(a: Points, b: Points) -> bool:
+    """Whether the outlines of two polygons share no point."""
+    for i in range(len(a)):
+        for j in range(len(b)):
+            if segments_meet(
+                a[i - 1, 0], a[i - 1, 1], a[i, 0], a[i, 1], b[j - 1, 0], b[j - 1, 1], b[j, 0], b[j, 1]
+            ):  # fmt: skip
+                return False
+    return True
+
+
+@njit(cache=True, nogil=True)
+def is_inside(polygon: Points, x: int, y: int) -> bool:
+    """Whether a point that is not on the outline lies inside a polygon (even-odd)."""
+    inside = False
+    for i in range(len(polygon)):
+        ax, ay, bx, by = polygon[i - 1, 0], polygon[i - 1, 1], polygon[i, 0], polygon[i, 1]
+        if (ay > y) != (by > y) and (_turn(ax, ay, bx, by, x, y) > 0) == (by > ay):
+            inside = not inside
+    return inside
+
+
+@njit(cache=True, nogil=True)
+def twice_area(points: Points) -> int:
+    """Twice the signed area; positive when clockwise on screen."""
+    total = 0
+    for i in range(len(points)):
+        total += points[i - 1, 0] * points[i, 1] - points[i, 0] * points[i - 1, 1]
+    return total
