@@ -33,11 +33,15 @@ def interior_point(mask: Mask) -> NDArray[np.float64]:
     Raises:
         ValueError: the mask is empty.
     """
-    if not mask.any():
+    rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
+    if not len(rows):
         raise ValueError("an empty mask has no interior point: check `mask.any()` first")
-    distance = cv2.distanceTransform(np.pad(mask, 1).astype(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_PRECISE)[1:-1, 1:-1]
-    y, x = np.unravel_index(int(distance.argmax()), mask.shape)
-    return np.array([(x + 0.5) / mask.shape[1], (y + 0.5) / mask.shape[0]])
+    # Only what lies in its box can be inside: the cost follows the object, not the image.
+    inside = mask[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
+    padded = np.pad(inside, 1).astype(np.uint8)
+    distance = cv2.distanceTransform(padded, cv2.DIST_L2, cv2.DIST_MASK_PRECISE)[1:-1, 1:-1]
+    y, x = np.unravel_index(int(distance.argmax()), inside.shape)
+    return np.array([(columns[0] + x + 0.5) / mask.shape[1], (rows[0] + y + 0.5) / mask.shape[0]])
 
 
 def connected_parts(mask: Mask) -> list[Mask]:
