@@ -131,7 +131,7 @@ class IngestConfig(Section):
     decode_timeout_s: float = Field(20.0, gt=0)
     """CPU seconds for one image in the decoder."""
     decode_memory_mib: int = Field(2048, ge=256)
-    """Address space of a decoder process."""
+    """Address space of a decoder process, on top of what it starts with."""
     max_hash_distance: int = Field(10, ge=0, le=32)
     """Bits in which an image may differ from the perceptual hash its table promises; other hashes must be equal."""
     near_duplicate_bits: int | None = Field(4, ge=0, le=16)

@@ -2,8 +2,10 @@
 
 import asyncio
 import multiprocessing
+import os
 import resource
 import signal
+import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
@@ -12,6 +14,7 @@ from multiprocessing.context import BaseContext
 from types import TracebackType
 from typing import Self
 
+import psutil
 from PIL import Image
 
 from simpleseg_core.config import IngestConfig
@@ -125,9 +128,18 @@ def _start_worker(limits: IngestConfig) -> None:
     _limits = limits
     # The header check has our own cap; Pillow's would only warn or raise at another number.
     Image.MAX_IMAGE_PIXELS = None
-    size = limits.decode_memory_mib * 2**20
-    resource.setrlimit(resource.RLIMIT_AS, (size, size))
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+    size = psutil.Process().memory_info().vms + limits.decode_memory_mib * 2**20
+    resource.setrlimit(resource.RLIMIT_AS, (size, size))
+
+
+def _end_with_parent() -> None:
+    """Leave no orphan behind a parent that was killed."""
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)
 
 
 def _inspect_all(bodies: Sequence[bytes]) -> list[Outcome]:

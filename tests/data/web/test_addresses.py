@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Sequence
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from simpleseg_core.config import IngestConfig
@@ -166,12 +166,14 @@ def test_public_urls_pass(url: str) -> None:
     assert judge(url) == "ok"
 
 
+@settings(deadline=None)
 @given(st.integers(0, 2**32 - 1))
 def test_an_ipv4_address_is_judged_alike_in_every_ipv6_form(number: int) -> None:
     dotted = ".".join(str(number >> shift & 255) for shift in (24, 16, 8, 0))
     assert is_public(f"::ffff:{dotted}") == is_public(f"64:ff9b::{dotted}") == is_public(dotted)
 
 
+@settings(deadline=None)
 @given(st.text(max_size=60))
 def test_any_text_is_a_url_or_a_reason(text: str) -> None:
     for url in (text, f"http://{text}", f"http://{text}/a.jpg"):

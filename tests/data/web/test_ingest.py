@@ -63,12 +63,11 @@ def contents(folder: Path) -> dict[str, bytes]:
 def test_every_row_has_an_image_or_a_reason(tmp_path: Path, server: Server) -> None:
     server.image("/good.jpg", jpeg(1))
     server.image("/page.jpg", b"<html>")
-    server.image("/cut.jpg", jpeg(2)[:500])
+    server.image("/cut.jpg", jpeg(2)[:-200])
     paths = ["/good.jpg", "/page.jpg", "/cut.jpg", "/gone.jpg", "http://10.0.0.1/x.jpg", "ftp://a/b", "/good.jpg", ""]
     counts = run(tmp_path, table(tmp_path / "meta" / "a.parquet", server, paths), server)
-    assert counts == {
-        "ok": 1, "not_an_image": 1, "broken_image": 1, "http_404": 1, "address": 1, "scheme": 1, "duplicate_url": 1, "bad_url": 1,
-    }  # fmt: skip
+    reasons = ["not_an_image", "broken_image", "http_404", "address", "scheme", "duplicate_url", "bad_url"]
+    assert counts == {"ok": 1} | dict.fromkeys(reasons, 1)
     good = rows(tmp_path)[0]
     assert good["sha256"] == hashlib.sha256(jpeg(1)).hexdigest()
     assert ImageStore(tmp_path).read_bytes(good["shard"], good["image"]) == jpeg(1)
@@ -148,15 +147,13 @@ def test_only_failures_that_may_pass_are_tried_again(tmp_path: Path, server: Ser
     working = dict(server.routes)
     server.routes |= {"/1.jpg": down, "/4.jpg": down}
     web = table(tmp_path / "meta" / "a.parquet", server, [*(f"/{n}.jpg" for n in range(6)), "/gone.jpg"])
-    assert run(tmp_path, web, server, retries=0) == {"ok": 4, "http_503": 2, "http_404": 1}
+    assert run(tmp_path / "later", web, server, retries=0) == {"ok": 4, "http_503": 2, "http_404": 1}
     server.routes = working
     server.requests.clear()
-    assert run(tmp_path, web, server, retry_failed=True) == {"ok": 6, "http_404": 1}
+    assert run(tmp_path / "later", web, server, retry_failed=True) == {"ok": 6, "http_404": 1}
     assert sorted(server.requests) == ["/1.jpg", "/4.jpg"]
     run(tmp_path / "at once", web, server)
-    assert contents(tmp_path / "at once") == {
-        name: data for name, data in contents(tmp_path).items() if "at" not in name
-    }
+    assert contents(tmp_path / "at once") == contents(tmp_path / "later")
 
 
 def test_a_storm_of_429_is_waited_out(tmp_path: Path, server: Server) -> None:
@@ -228,7 +225,7 @@ def test_a_full_disk_is_named_and_harms_no_finished_shard(
 
     with monkeypatch.context() as patched:
         patched.setattr("simpleseg_core.data.web._shard.write_shard", full)
-        with pytest.raises(OSError, match="no space left .* run again"):
+        with pytest.raises(OSError, match=r"no space left .* run again"):
             run(tmp_path, web, server)
     assert run(tmp_path, web, server) == {"ok": 10}
     assert sorted(row["url"] for row in rows(tmp_path)) == sorted(server.url(f"/{n}.jpg") for n in range(10))
@@ -256,15 +253,13 @@ def test_after_a_kill_every_row_is_there_exactly_once(tmp_path: Path, server: Se
     paths = [f"/{number}.jpg" for number in range(100, 160)]
     server.routes |= dict.fromkeys(paths, slowly)
     web = table(tmp_path / "meta" / "a.parquet", server, paths)
-    for _ in range(2):
-        before = len(list((tmp_path / "images").glob("*.parquet")))
-        command = [sys.executable, "-c", _KILLED, str(tmp_path), str(server.port)]
-        process = subprocess.Popen(command, cwd=repository, start_new_session=True)
-        deadline = time.monotonic() + 100
-        while len(list((tmp_path / "images").glob("*.parquet"))) < before + 2 and time.monotonic() < deadline:
-            time.sleep(0.02)
-        os.killpg(process.pid, signal.SIGKILL)
-        process.wait()
+    command = [sys.executable, "-c", _KILLED, str(tmp_path), str(server.port)]
+    process = subprocess.Popen(command, cwd=repository, start_new_session=True)
+    deadline = time.monotonic() + 100
+    while len(list((tmp_path / "images").glob("*.parquet"))) < 2 and time.monotonic() < deadline:
+        time.sleep(0.02)
+    os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
     assert 0 < len(finished_shards(tmp_path / "images")) < 12
     counts = run(tmp_path, web, server)
     found = rows(tmp_path)

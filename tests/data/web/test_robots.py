@@ -3,7 +3,7 @@
 import re
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from simpleseg_core.data.web._robots import parse_robots
@@ -50,6 +50,7 @@ def test_hostile_patterns_are_matched_in_linear_time() -> None:
     assert not rules.allows("/" + "a" * 4000)
 
 
+@settings(deadline=None)
 @given(st.text("ab/*$", max_size=8), st.text("ab/", max_size=8))
 def test_patterns_mean_what_the_regular_expression_means(pattern: str, path: str) -> None:
     body = ".*".join(re.escape(part) for part in ("/" + pattern).removesuffix("$").split("*"))

@@ -1,0 +1,166 @@
+"""The scheduled refresh: new metadata -> new images -> annotations of new shards only -> a new version of the dataset.
+
+python -m flows.refresh                      once, now
+python -m flows.refresh --cron "0 3 * * *"   every night at three, as a deployment that this process serves
+"""
+
+import argparse
+import base64
+import fcntl
+import json
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from io import BytesIO
+from pathlib import Path
+
+import numpy as np
+import pyarrow.parquet as pq
+from PIL import Image
+from prefect import flow
+from prefect.artifacts import create_markdown_artifact
+from prefect.client.schemas.objects import ConcurrencyLimitConfig, ConcurrencyLimitStrategy
+from pydantic import BaseModel, ConfigDict, Field
+
+from flows.pipeline import BusyError, PipelineParams, StageName, pipeline
+from simpleseg_core.data.shards import ImageStore
+from simpleseg_core.data.web import finished_shards
+from simpleseg_core.viz import contact_sheet
+from tasks.workspace import Workspace
+
+_CELL = 112
+
+
+class RefreshParams(BaseModel):
+    """What to refresh."""
+
+    model_config = ConfigDict(extra="forbid", use_attribute_docstrings=True)
+
+    until: StageName = "dataset"
+    """Last stage; later ones are left as they are."""
+    retry_failed: bool = False
+    """Also fetch again the rows of finished shards whose failure may pass."""
+    examples: int = Field(24, gt=0)
+    """Pictures on the contact sheet."""
+
+
+@dataclass(frozen=True, slots=True)
+class Images:
+    """What the image folder holds: rows of each status, images of each licence, and which shards there are."""
+
+    status: Counter[str]
+    license: Counter[str]
+    shards: tuple[Path, ...]
+
+
+@flow(name="refresh", log_prints=False, persist_result=False)
+def refresh(params: RefreshParams = RefreshParams()) -> dict[str, int]:  # noqa: B008 (the default is immutable in use)
+    """Fetch what is new in the metadata, annotate it, and make the next version of the dataset.
+
+    Returns:
+        Rows that came new, by status.
+
+    Raises:
+        BusyError: another refresh or pipeline is going on in this working copy.
+    """
+    workspace = Workspace.find()
+    folder = workspace.root / "data" / "images"
+    with _alone(workspace):
+        before = look_at(folder)
+        retry = [f"ingest.retry_failed={str(params.retry_failed).lower()}"]
+        pipeline(PipelineParams(from_stage="ingest", until="ingest", overrides=retry, force=True))
+        after = look_at(folder)
+        if params.until != "ingest":
+            pipeline(PipelineParams(until=params.until))
+    create_markdown_artifact(summary(before, after, params.examples), key="refresh", description="What is new")
+    return dict(after.status - before.status)
+
+
+def look_at(folder: Path) -> Images:
+    """What an image folder holds now; nothing if it is not there yet."""
+    shards = tuple(finished_shards(folder))
+    status: Counter[str] = Counter()
+    licenses: Counter[str] = Counter()
+    for shard in shards:
+        for row in pq.read_table(shard, columns=["status", "license"]).to_pylist():
+            status[row["status"]] += 1
+            licenses[row["license"] or "unknown"] += row["status"] == "ok"
+    return Images(status, licenses, shards)
+
+
+def summary(before: Images, after: Images, examples: int) -> str:
+    """The refresh as markdown: images added, failures by reason, duplicates, the licence mix, and examples."""
+    new = after.status - before.status
+    shards = [shard for shard in after.shards if shard not in before.shards]
+    failed = {name: count for name, count in new.most_common() if name != "ok"}
+    parts = [
+        f"**{new['ok']} images added** in {len(shards)} new shards, {after.status['ok']} in all; "
+        f"{new['near_duplicate']} near duplicates.",
+        _table("Rows without an image", failed),
+        _table("Licences of the new images", dict((after.license - before.license).most_common())),
+        _examples(shards, examples),
+    ]
+    return "\n\n".join(part for part in parts if part)
+
+
+def _table(title: str, counts: Mapping[str, int]) -> str:
+    if not counts:
+        return ""
+    rows = "\n".join(f"| {name.replace('|', '/')} | {count} |" for name, count in counts.items())
+    return f"| {title} | |\n|---|---:|\n{rows}"
+
+
+def _examples(shards: list[Path], count: int) -> str:
+    pictures = []
+    for image in _first_images(shards, count):
+        image.thumbnail((_CELL, _CELL))
+        pictures.append(np.asarray(image))
+    if not pictures:
+        return ""
+    buffer = BytesIO()
+    Image.fromarray(contact_sheet(pictures, columns=8)).save(buffer, format="JPEG", quality=80)
+    return f"![examples](data:image/jpeg;base64,{base64.b64encode(buffer.getvalue()).decode()})"
+
+
+def _first_images(shards: list[Path], count: int) -> Iterator[Image.Image]:
+    for shard in shards:
+        store = ImageStore(shard.parent)
+        for key in store.keys(f"{shard.stem}.tar"):
+            if count == 0:
+                return
+            count -= 1
+            yield store.read(f"{shard.stem}.tar", key)
+
+
+@contextmanager
+def _alone(workspace: Workspace) -> Iterator[None]:
+    """Hold the refresh lock of the working copy; the operating system frees it when this process dies."""
+    lock_file = workspace.state / "refresh.lock"
+    lock_file.parent.mkdir(parents=True, exist_ok=True)
+    with lock_file.open("a+") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise BusyError(f"a refresh already runs in {workspace.root}: wait for it, or stop it") from None
+        yield
+
+
+def main() -> None:
+    """Refresh once, or serve a deployment that does on a schedule; a run that would overlap another is cancelled."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--cron", help="when to refresh, as five cron fields; once and now without it")
+    parser.add_argument("--params", default="{}", help="RefreshParams as JSON")
+    options = parser.parse_args()
+    params = RefreshParams.model_validate(json.loads(options.params))
+    if options.cron is None:
+        refresh(params)
+        return
+    limit = ConcurrencyLimitConfig(limit=1, collision_strategy=ConcurrencyLimitStrategy.CANCEL_NEW)
+    refresh.serve(
+        name="scheduled", cron=options.cron, parameters={"params": params.model_dump()}, global_limit=limit, limit=1
+    )
+
+
+if __name__ == "__main__":
+    main()
