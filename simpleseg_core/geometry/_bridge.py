@@ -42,7 +42,7 @@ _MANY = 3000
 
 
 def bridge(ring: Points, holes: list[Points]) -> Points:
-    """One ring (K, 2) out of a clockwise ring and the counter-clockwise holes in it, each bridged at its nearest vertex.
+    """One ring (K, 2) out of a clockwise ring and the counter-clockwise holes in it, each bridged where it is nearest.
 
     Past a few thousand vertices bridges may cross each other: that fills nothing either, and looking costs too much.
     """

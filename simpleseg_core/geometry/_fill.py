@@ -1,7 +1,7 @@
 """Filling polygons: the rows at which an edge crosses the columns of the image, as pycocotools decides them.
 
 COCO's rule: vertices are rounded to fifths of a pixel, an edge is a digital line between them, and column x is crossed
-between the fifths 5x + 2 and 5x + 3, its centre. Here the crossings are computed column by column, without drawing the line.
+between the fifths 5x + 2 and 5x + 3, its centre. Here crossings are computed column by column, without drawing the line.
 """
 
 import numpy as np
@@ -66,7 +66,7 @@ def crossing_rows(
 
 @njit(cache=True, nogil=True)
 def _vertices(polygon: NDArray[np.float64], height: int, width: int) -> NDArray[np.int64]:
-    """Vertices (N + 1, 2) in fifths, the first one repeated; empty when one is not finite or fewer than three are given."""
+    """Vertices (N + 1, 2) in fifths, the first one repeated; empty when one is not finite or there are under three."""
     count = len(polygon)
     fifths = np.empty((count + 1, 2), np.int64)
     if count < 3:

@@ -1,6 +1,6 @@
-"""Fitting a polygon to the pixels of a shape: vertices move on the grid of the text, and go, by what they do to the filled area.
+"""Fitting a polygon to the pixels of a shape: vertices move on the grid of the text, or go, by what that does to the area.
 
-By Green's theorem in its discrete form, the pixels that a polygon gets right are a sum over its edges: an edge that runs
+By Green's theorem in its discrete form, the pixels that a polygon gets right are a sum over its edges: one that runs
 left counts, in each column it crosses, the pixels above it that are inside the shape minus those that are not; one that
 runs right counts them negatively. So a move of one vertex costs two edges, whatever the size of the polygon.
 """
@@ -156,8 +156,8 @@ def _linked(points: Points) -> Ring:
 def refine(starts: Starts, rows: Rows, frame: Frame, points: Points, limit: float, least: int, sweeps: int) -> Points:
     """Fit a simple clockwise polygon (K, 2) on the grid to a shape given by its columns.
 
-    First every vertex settles; then vertices whose loss costs at most `limit` pixels go, cheapest first, down to `least`,
-    and their neighbours settle; then all settle again, at most `sweeps` times.
+    First every vertex settles; then vertices whose loss costs at most `limit` pixels go, cheapest first, down to
+    `least`, and their neighbours settle; then all settle again, at most `sweeps` times.
     """
     ring = _linked(points)
     k = left = len(points)

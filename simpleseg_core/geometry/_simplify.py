@@ -76,7 +76,7 @@ def perimeter(corners: Corners, kept: NDArray[np.int64]) -> float:
 
 @njit(cache=True, nogil=True)
 def outline_moments(corners: Corners) -> NDArray[np.float64]:
-    """Prefix sums (2N + 1, 6) of the integrals of 1, x, y, xx, xy, yy along an outline walked twice, from its first corner."""
+    """Prefix sums (2N + 1, 6) of the integrals of 1, x, y, xx, xy, yy along an outline walked twice."""
     n = len(corners)
     sums = np.zeros((2 * n + 1, 6))
     for i in range(2 * n):
@@ -165,8 +165,8 @@ def merge_edges(sums: NDArray[np.float64], kept: NDArray[np.int64], limit: float
 def meet_lines(
     corners: Corners, sums: NDArray[np.float64], kept: NDArray[np.int64], reach: float
 ) -> NDArray[np.float64]:
-    """Vertices (K, 2) in pixels where the best lines of neighbouring stretches meet, within `reach` of the kept corner; the
-    corner itself where they meet farther off."""
+    """Vertices (K, 2) in pixels where the best lines of neighbouring stretches meet; the kept corner itself where they meet
+    farther from it than `reach`."""
     k, n = len(kept), len(corners)
     vertices = np.empty((k, 2))
     for i in range(k):

@@ -13,8 +13,8 @@ class Outlines(NamedTuple):
     """All closed outlines of a mask; outline k owns `corners[offsets[k]:offsets[k + 1]]`, in pixels.
 
     Outer outlines turn clockwise on screen and have `parent` -1; holes turn counter-clockwise and name the outline that
-    they lie in. `area` is what an outline encloses, holes included. The shape that outline k encloses has its first column
-    at `left[k]` and the columns `starts[base[k] : base[k + 1] + 1]` into `rows`.
+    they lie in. `area` is what an outline encloses, holes included. What outline k encloses begins at column `left[k]` and
+    has the columns `starts[base[k] : base[k + 1] + 1]` into `rows`.
     """
 
     corners: NDArray[np.int32]
@@ -31,9 +31,9 @@ class Outlines(NamedTuple):
 def _link(starts: Starts, rows: Rows) -> NDArray[np.int64]:
     """The edge that follows each edge.
 
-    Edge i is the horizontal unit edge of transition i: an even one enters and runs right, an odd one leaves and runs left,
-    so that the inside lies on the right hand. On the line between two columns, what does not continue straight is joined in
-    pairs by vertical edges. Pixels that only share a corner are joined (8-connectivity).
+    Edge i is the horizontal unit edge of transition i: an even one enters and runs right, an odd one leaves and runs
+    left, so that the inside lies on the right hand. On the line between two columns, what does not continue straight is
+    joined in pairs by vertical edges. Pixels that only share a corner are joined (8-connectivity).
     """
     width = len(starts) - 1
     following = np.full(len(rows), -1, np.int64)

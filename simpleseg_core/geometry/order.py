@@ -20,8 +20,8 @@ def signed_area(polygon: NDArray[np.float64]) -> float:
 def order_polygon(polygon: Polygon, order: Order = "clockwise", rng: np.random.Generator | None = None) -> Polygon:
     """The same vertices (N, 2) in another order.
 
-    `clockwise` (on screen) and `counter_clockwise` keep the ring and start at the vertex nearest the origin; `by_x` sorts
-    by x, then y; `shuffled` draws a permutation and needs `rng`.
+    `clockwise` (on screen) and `counter_clockwise` keep the ring and start at the vertex nearest the origin; `by_x`
+    sorts by x, then y; `shuffled` draws a permutation and needs `rng`.
     """
     if order == "shuffled":
         if rng is None:

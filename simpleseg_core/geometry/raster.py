@@ -32,13 +32,13 @@ class Overlap(NamedTuple):
 def polygons_to_mask(polygons: Sequence[Polygon], height: int, width: int) -> Mask:
     """Fill polygons (each (N, 2), normalised) by the even-odd rule and unite them: a mask (H, W).
 
-    Polygons of under 3 points or with a coordinate that is not finite fill nothing; what lies outside [0, 1] is cut off.
+    Polygons of under 3 points or with a coordinate that is not finite fill nothing; what lies outside [0, 1] is cut.
     """
     return _runs.spans_to_mask(polygons_spans(polygons, height, width), height, width)
 
 
 def polygons_overlap(polygons: Sequence[Polygon], truth: Rle | Mask) -> Overlap:
-    """Pixels that filled polygons share with a true mask; given an RLE, the cost follows the outlines, not the image."""
+    """Pixels that filled polygons share with a true mask; with an RLE the cost follows the outlines, not the image."""
     if isinstance(truth, np.ndarray):
         (height, width), spans = truth.shape, _runs.mask_spans(truth.astype(bool, copy=False))
     else:

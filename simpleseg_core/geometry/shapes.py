@@ -28,7 +28,7 @@ def polygons_box(polygons: Sequence[Polygon]) -> NDArray[np.float64] | None:
 
 
 def interior_point(mask: Mask) -> NDArray[np.float64]:
-    """The pole of inaccessibility (2,): the centre, normalised, of the pixel inside that lies farthest from the outside.
+    """The pole of inaccessibility (2,): the centre, normalised, of the pixel that lies farthest from the outside.
 
     Raises:
         ValueError: the mask is empty.
