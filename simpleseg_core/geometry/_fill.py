@@ -1,7 +1,7 @@
 """Filling polygons: the rows at which an edge crosses the columns of the image, as pycocotools decides them.
 
 COCO's rule: vertices are rounded to fifths of a pixel, an edge is a digital line between them, and column x is crossed
-between the fifths 5x + 2 and 5x + 3, its centre. Here crossings are computed column by column, without drawing the line.
+between the fifths 5x + 2 and 5x + 3, its centre. Crossings are computed column by column, without drawing the line.
 """
 
 import numpy as np

@@ -1,6 +1,6 @@
 """Column runs: the rows at which each column of a mask changes, which is all that tracing, filling and RLE need.
 
-Two forms. *Columns*: column x owns `rows[starts[x]:starts[x + 1]]`, in sorted pairs (first row inside, first row after).
+Two forms. *Columns*: column x owns `rows[starts[x]:starts[x + 1]]`, in sorted pairs (first inside, first after).
 *Spans*: sorted pairs (start, end) of flat column-major positions x * height + y, as COCO's RLE counts them. The cost of
 everything built on them follows the outline, not the area.
 """

@@ -165,8 +165,8 @@ def merge_edges(sums: NDArray[np.float64], kept: NDArray[np.int64], limit: float
 def meet_lines(
     corners: Corners, sums: NDArray[np.float64], kept: NDArray[np.int64], reach: float
 ) -> NDArray[np.float64]:
-    """Vertices (K, 2) in pixels where the best lines of neighbouring stretches meet; the kept corner itself where they meet
-    farther from it than `reach`."""
+    """Vertices (K, 2) in pixels where the best lines of neighbouring stretches meet; the kept corner itself where that
+    lies farther from it than `reach`."""
     k, n = len(kept), len(corners)
     vertices = np.empty((k, 2))
     for i in range(k):

@@ -13,8 +13,8 @@ class Outlines(NamedTuple):
     """All closed outlines of a mask; outline k owns `corners[offsets[k]:offsets[k + 1]]`, in pixels.
 
     Outer outlines turn clockwise on screen and have `parent` -1; holes turn counter-clockwise and name the outline that
-    they lie in. `area` is what an outline encloses, holes included. What outline k encloses begins at column `left[k]` and
-    has the columns `starts[base[k] : base[k + 1] + 1]` into `rows`.
+    they lie in. `area` is what an outline encloses, holes included. What outline k encloses begins at column `left[k]`
+    and has the columns `starts[base[k] : base[k + 1] + 1]` into `rows`.
     """
 
     corners: NDArray[np.int32]
