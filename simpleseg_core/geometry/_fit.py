@@ -1,4 +1,4 @@
-"""Fitting a polygon to the pixels of a shape: vertices move on the grid of the text, or go, by what that does to the fill.
+"""Fitting a polygon to the pixels of a shape: vertices move on the grid, or go, by what that does to the fill.
 
 By Green's theorem in its discrete form, the pixels that a polygon gets right are a sum over its edges: one that runs
 left counts, in each column it crosses, the pixels above it that are inside the shape minus those that are not; one that

@@ -90,8 +90,8 @@ def mask_to_polygons(
     Args:
         mask: bool (H, W), or a COCO RLE.
         tolerance: how far the outline may stray, relative to its perimeter. With `fit` a vertex stays when it buys
-            the area that a chord straying that far would leave out, and 1 - IoU stays under 20 times the tolerance; without,
-            it is the tolerance of Douglas and Peucker for each outline. 0 keeps every corner.
+            the area that a chord straying that far would leave out, and 1 - IoU stays under 20 times the tolerance;
+            without, it is the tolerance of Douglas and Peucker for each outline. 0 keeps every corner.
         max_points: most vertices in all, at least 3; bridges count. They are spent where they buy most area.
         min_area: parts and holes of fewer pixels are left out.
         holes: bridge them into their outer ring, or fill them.
