@@ -1,0 +1,43 @@
+"""Scoring of answers as they come from an engine."""
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+from simpleseg_core.evaluation.answers import score_answer
+from simpleseg_core.geometry import encode_rle
+from simpleseg_core.rollout import Completion
+
+
+def prompt(mask: np.ndarray) -> dict[str, Any]:
+    return {"height": mask.shape[0], "width": mask.shape[1], "rle_counts": encode_rle(mask)["counts"], "sample": "7"}
+
+
+LEFT = np.zeros((10, 20), bool)
+LEFT[:, :10] = True
+EMPTY = np.zeros((10, 20), bool)
+
+
+@pytest.mark.parametrize(
+    ("mask", "answer", "iou", "valid"),
+    [
+        (LEFT, "[[[0,0],[500,0],[500,1000],[0,1000]]]", 1.0, True),
+        (LEFT, "It is at [[[0,0],[1000,0],[1000,1000],[0,1000]]].", 0.5, True),
+        (LEFT, "[]", 0.0, True),
+        (LEFT, "nowhere", 0.0, False),
+        (EMPTY, "[]", 1.0, True),
+        (EMPTY, "nowhere", 0.0, False),
+    ],
+)
+def test_iou_and_validity(mask: np.ndarray, answer: str, iou: float, valid: bool) -> None:
+    row = score_answer(prompt(mask), "sft", Completion(answer, (1, 2), True, None))
+    assert row["iou"] == iou
+    assert row["valid"] is valid
+    assert (row["error"] is None) is valid
+    assert (row["sample"], row["model"], row["answer"]) == ("7", "sft", answer)
+
+
+@pytest.mark.parametrize(("finished", "tokens"), [(True, 3), (False, 4)])
+def test_the_stop_token_is_not_part_of_the_answer(finished: bool, tokens: int) -> None:
+    assert score_answer(prompt(LEFT), "sft", Completion("[]", (1, 2, 3, 4), finished, None))["tokens"] == tokens

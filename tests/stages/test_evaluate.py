@@ -1,0 +1,166 @@
+"""The evaluate stage with random models: every answer is kept with its score, and nothing is answered twice."""
+
+import shutil
+from pathlib import Path
+from shutil import copytree
+
+import pytest
+import torch
+
+from simpleseg_core.config import Config, EvaluateConfig
+from simpleseg_core.data.records import PREDICTIONS, PROMPTS, read_rows
+from simpleseg_core.evaluation import engines
+from simpleseg_core.models import build_nano, save_checkpoint
+from simpleseg_core.rollout import Rollout
+from simpleseg_core.stages import Context, StageResult
+from simpleseg_core.stages.evaluate import run
+from tests.evaluation.fabricated import write_benchmark
+from tests.tiny import TINY
+
+SETTINGS = EvaluateConfig(engine="transformers", models=("base", "sft"), max_tokens=12, max_num_seqs=1)
+QUERIES = {"val": 5, "testA": 2}
+
+
+def save_random_model(folder: Path, seed: int) -> None:
+    """A model whose answers depend on its seed; with norms of one, tied embeddings would repeat the last token."""
+    model, processor = build_nano(TINY, seed)
+    with torch.no_grad():
+        for parameter in model.parameters():
+            if parameter.ndim == 1:
+                parameter.add_(torch.randn_like(parameter))
+    save_checkpoint(model, processor, folder)
+
+
+@pytest.fixture(scope="module")
+def evaluated(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, StageResult]:
+    """Two small benchmarks, two random models of one architecture, and what the stage made of them."""
+    root = tmp_path_factory.mktemp("evaluate")
+    for split, count in QUERIES.items():
+        write_benchmark(root / "data", split, count)
+    for seed, name in enumerate(("pretrain", "sft")):
+        save_random_model(root / "models" / name, seed)
+    return root, evaluate(root)
+
+
+@pytest.fixture
+def root(evaluated: tuple[Path, StageResult], tmp_path: Path) -> Path:
+    """A copy of the evaluated run."""
+    return Path(copytree(evaluated[0], tmp_path / "run"))
+
+
+class Opened(list[str]):
+    """Names of the folders that engines were started from."""
+
+    def open(self, name: str, model_dir: str, settings: object) -> Rollout:
+        self.append(Path(model_dir).name)
+        return self.original(name, model_dir, settings)  # type: ignore[no-any-return]
+
+    original = staticmethod(engines.open_engine)
+
+
+@pytest.fixture
+def opened(monkeypatch: pytest.MonkeyPatch) -> Opened:
+    watch = Opened()
+    monkeypatch.setattr(engines, "open_engine", watch.open)
+    return watch
+
+
+def evaluate(root: Path, settings: EvaluateConfig = SETTINGS) -> StageResult:
+    data, models = root / "data", root / "models"
+    return run(
+        Config(model=TINY, evaluate=settings),
+        {
+            "images": data / "images",
+            "dataset": data / "dataset",
+            "base": models / "pretrain",
+            "sft": models / "sft",
+            "rl": models / "rl",
+        },
+        {"predictions": data / "predictions"},
+        Context(work=root / "work"),
+    )
+
+
+def answers(root: Path, model: str) -> list[str]:
+    return [row["answer"] for row in read_rows(root / f"data/predictions/{model}/refshapes-val.parquet", PREDICTIONS)]
+
+
+def written(root: Path) -> list[str]:
+    folder = root / "data" / "predictions"
+    return sorted(str(file.relative_to(folder)) for file in folder.rglob("*") if file.is_file())
+
+
+def test_every_query_of_every_benchmark_is_answered_by_every_model(evaluated: tuple[Path, StageResult]) -> None:
+    root, result = evaluated
+    for model in SETTINGS.models:
+        for split, count in QUERIES.items():
+            rows = read_rows(root / f"data/predictions/{model}/refshapes-{split}.parquet", PREDICTIONS)
+            prompts = read_rows(root / f"data/dataset/benchmarks/refshapes-{split}.parquet", PROMPTS)
+            assert [row["sample"] for row in rows] == [prompt["sample"] for prompt in prompts]
+            assert len(rows) == count
+            assert {row["model"] for row in rows} == {model}
+            assert all(0 <= row["tokens"] <= SETTINGS.max_tokens for row in rows)
+            assert 0 <= result.metrics[f"{model}/refshapes-{split}/giou"] <= 100
+    assert all(sheet.is_file() for sheet in result.images.values())
+
+
+def test_models_that_shared_an_engine_gave_their_own_answers(root: Path, opened: Opened) -> None:
+    shared = answers(root, "sft")
+    assert shared != answers(root, "base")
+    shutil.rmtree(root / "data" / "predictions")
+    evaluate(root, SETTINGS.model_copy(update={"models": ("sft",)}))
+    assert answers(root, "sft") == shared, "as if it had been alone"
+    evaluate(root)
+    assert opened == ["sft", "pretrain"], "one engine for each run"
+    assert answers(root, "sft") == shared
+
+
+def test_a_second_run_answers_nothing_again(root: Path, evaluated: tuple[Path, StageResult], opened: Opened) -> None:
+    assert evaluate(root).metrics == evaluated[1].metrics
+    assert not opened
+
+
+def test_only_what_an_interruption_left_out_is_answered(root: Path, opened: Opened) -> None:
+    kept = root / "data/predictions/sft/refshapes-val.parquet"
+    lost = root / "data/predictions/sft/refshapes-testA.parquet"
+    before = kept.stat().st_mtime_ns
+    lost.unlink()
+    evaluate(root)
+    assert lost.is_file()
+    assert kept.stat().st_mtime_ns == before
+    assert opened == ["sft"]
+
+
+def test_new_weights_are_evaluated_again_and_others_are_not(root: Path, opened: Opened) -> None:
+    untouched = root / "data/predictions/base/refshapes-val.parquet"
+    before, old = untouched.stat().st_mtime_ns, answers(root, "sft")
+    save_random_model(root / "models" / "sft", seed=2)
+    evaluate(root)
+    assert answers(root, "sft") != old
+    assert untouched.stat().st_mtime_ns == before
+    assert opened == ["sft"]
+
+
+def test_predictions_that_are_no_longer_asked_for_are_removed(root: Path) -> None:
+    (root / "data/dataset/benchmarks/refshapes-testA.parquet").unlink()
+    evaluate(root, SETTINGS.model_copy(update={"models": ("base",)}))
+    assert written(root) == ["base/refshapes-val.parquet", "base/refshapes-val.png"]
+
+
+def test_constrained_answers_always_parse(root: Path) -> None:
+    evaluate(root, SETTINGS.model_copy(update={"constrained": True, "models": ("base",), "max_tokens": 40}))
+    rows = read_rows(root / "data/predictions/base/refshapes-testA.parquet", PREDICTIONS)
+    assert all(row["answer"].startswith("[") for row in rows)
+
+
+def test_a_folder_without_weights_is_named_before_anything_starts(root: Path, opened: Opened) -> None:
+    with pytest.raises(FileNotFoundError, match=r"models/rl: no weights"):
+        evaluate(root, SETTINGS.model_copy(update={"models": ("base", "rl")}))
+    assert not opened
+
+
+def test_no_benchmark_is_an_error_with_its_cure(root: Path) -> None:
+    for file in (root / "data/dataset/benchmarks").iterdir():
+        file.unlink()
+    with pytest.raises(FileNotFoundError, match="stage dataset"):
+        evaluate(root)
