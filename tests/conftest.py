@@ -4,12 +4,16 @@ import os
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from simpleseg_core.environment import apply_defaults
 
 _REPOSITORY = Path(__file__).resolve().parent.parent
 
 apply_defaults(offline=True)
+# How long an example takes says something about the machine, not about the law.
+settings.register_profile("project", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("project")
 
 
 @pytest.fixture(scope="session")

@@ -19,7 +19,8 @@ class CaptionDescriber:
     def _image(self, instances: Sequence[Instance]) -> list[Description]:
         items = [Item(item.phrase, item.box, float(item.mask.mean())) for item in instances]
         named: dict[int, str] = {}
-        for naming in name_items(items):
+        # An instance's own phrase says more than its place among those of a general one.
+        for naming in sorted(name_items(items), key=lambda naming: naming.kind != "attribute"):
             named.setdefault(naming.index, naming.text)
         return [
             Description(named[index], self.name) if index in named else Description(item.phrase, AMBIGUOUS)

@@ -70,8 +70,14 @@ def token_count(text: str) -> int:
 
 def outline(mask: Mask, contour: ContourConfig, rng: np.random.Generator | None = None) -> list[Polygon]:
     """Polygons of a mask as the contour settings want them; `rng` is needed for the order `shuffled` only."""
-    polygons = mask_to_polygons(mask, tolerance=contour.tolerance, max_points=contour.max_points, holes=contour.holes)
-    return polygons if contour.order == "clockwise" else order_polygons(polygons, contour.order, rng)
+    return mask_to_polygons(
+        mask,
+        tolerance=contour.tolerance,
+        max_points=contour.max_points,
+        holes=contour.holes,
+        order=contour.order,
+        rng=rng,
+    )
 
 
 def mask_target(phrase: str, mask: Mask) -> Target:

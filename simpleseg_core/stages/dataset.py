@@ -69,9 +69,10 @@ def _refshapes(config: Config, folder: Path) -> _World:
 
 
 def _coco(config: Config, ingested: Sequence[Row]) -> _World:
-    held_out = {row["row_id"]: is_held_out(row["row_id"], config.seed, config.data.coco.holdout) for row in ingested}
-    train = [row for row in ingested if not held_out[row["row_id"]]]
-    test = [row for row in ingested if held_out[row["row_id"]]]
+    images = [row for row in ingested if row["status"] == "ok" and row["annotations"]]
+    test = [row for row in images if is_held_out(row["image"], config.seed, config.data.coco.holdout)]
+    held_out = {row["image"] for row in test}
+    train = [row for row in images if row["image"] not in held_out]
     if not train or not test:
         raise ValueError(
             f"data.coco: {len(train)} images to train on and {len(test)} held out: raise data.coco.max_images, "

@@ -1,0 +1,122 @@
+"""The filters: each rejects what it should, in a fixed order, and nothing is lost without a reason."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
+
+from simpleseg_core.annotate import REASONS, MaskCandidate, contour_image, funnel
+from simpleseg_core.annotate.filters import clean
+from simpleseg_core.config import ContourConfig
+from simpleseg_core.geometry import connected_parts, mask_box, mask_holes
+
+CONFIG = ContourConfig(min_predicted_iou=0.5, min_stability=0.5)
+
+
+def _square(left: int, top: int, side: int, size: int = 64) -> np.ndarray:
+    mask = np.zeros((size, size), bool)
+    mask[top : top + side, left : left + side] = True
+    return mask
+
+
+def _candidate(mask: np.ndarray, **changes: object) -> MaskCandidate:
+    box = mask_box(mask)
+    corners = (0.0, 0.0, 0.0, 0.0) if box is None else tuple(box.tolist())
+    return replace(MaskCandidate("dog", corners, 0.9, mask, 0.9, 0.9), **changes)  # type: ignore[arg-type]
+
+
+GOOD = _candidate(_square(8, 8, 20))
+
+
+def test_a_good_instance_passes_with_its_outline() -> None:
+    (passed,), dropped = contour_image([GOOD], CONFIG)
+    assert dropped == {}
+    assert passed.roundtrip_iou == pytest.approx(1, abs=0.1)
+    assert [len(polygon) for polygon in passed.polygons] == [4]
+    assert passed.mask[int(passed.point[1] * 64), int(passed.point[0] * 64)]
+
+
+@pytest.mark.parametrize(
+    ("candidate", "reason"),
+    [
+        (replace(GOOD, score=0.2), "score"),
+        (_candidate(_square(0, 0, 2)), "area"),
+        (_candidate(_square(0, 0, 64)), "area"),
+        (_candidate(np.zeros((64, 64), bool)), "area"),
+        (replace(GOOD, box=(0.5, 0.5, 1, 1)), "box"),
+        (replace(GOOD, predicted_iou=0.4), "predicted_iou"),
+        (replace(GOOD, stability=0.4), "stability"),
+        (replace(GOOD, score=0.2, stability=0.1, box=(0.9, 0.9, 1, 1)), "score"),
+    ],
+)
+def test_a_bad_instance_is_dropped_for_the_first_reason_that_applies(candidate: MaskCandidate, reason: str) -> None:
+    passed, dropped = contour_image([candidate], CONFIG)
+    assert passed == []
+    assert dropped == {reason: 1}
+
+
+def test_of_duplicates_the_best_score_survives() -> None:
+    worse = replace(GOOD, phrase="cat", mask=_square(8, 9, 20), score=0.5)
+    passed, dropped = contour_image([worse, GOOD], CONFIG)
+    assert [item.index for item in passed] == [1]
+    assert dropped == {"duplicate": 1}
+
+
+def test_a_mask_inside_one_of_the_same_phrase_is_a_duplicate_and_of_another_phrase_is_not() -> None:
+    nested = _candidate(_square(10, 10, 8), score=0.5)
+    assert contour_image([GOOD, nested], CONFIG)[1] == {"duplicate": 1}
+    assert len(contour_image([GOOD, replace(nested, phrase="collar")], CONFIG)[0]) == 2
+
+
+def test_an_outline_too_coarse_for_its_mask_is_dropped() -> None:
+    comb = _square(8, 8, 48)
+    comb[8:48, 8:56:4] = False
+    candidate = _candidate(comb)
+    strict = CONFIG.model_copy(update={"max_points": 8, "min_roundtrip_iou": 0.99})
+    assert contour_image([candidate], strict)[1] == {"roundtrip": 1}
+
+
+def test_specks_and_pin_holes_are_cleaned_parts_and_holes_stay() -> None:
+    mask = _square(4, 4, 24) | _square(40, 40, 16)
+    mask[10:16, 10:16] = False
+    dirty = mask.copy()
+    dirty[60, 60] = True
+    dirty[24, 24] = False
+    np.testing.assert_array_equal(clean(dirty), mask)
+    assert (len(connected_parts(mask)), len(mask_holes(mask))) == (2, 1)
+
+
+@settings(max_examples=30, deadline=None)
+@given(hnp.arrays(bool, (12, 10)))
+def test_cleaning_is_idempotent_and_never_empties_a_mask(mask: np.ndarray) -> None:
+    once = clean(mask)
+    assert once.any() == mask.any()
+    np.testing.assert_array_equal(clean(once), once)
+
+
+_score = st.floats(0, 1)
+
+
+@settings(max_examples=25, deadline=None)
+@given(st.lists(st.tuples(hnp.arrays(bool, (12, 10)), _score, _score, _score), max_size=5))
+def test_every_instance_passes_or_has_one_reason(items: list[tuple[np.ndarray, float, float, float]]) -> None:
+    candidates = [
+        _candidate(mask, score=score, predicted_iou=iou, stability=stability) for mask, score, iou, stability in items
+    ]
+    passed, dropped = contour_image(candidates, CONFIG)
+    assert len(passed) + sum(dropped.values()) == len(candidates)
+    assert list(dropped) == [reason for reason in REASONS if reason in dropped]
+    for item in passed:
+        assert item.roundtrip_iou >= CONFIG.min_roundtrip_iou
+        assert candidates[item.index].score >= CONFIG.min_score
+
+
+def test_the_funnel_counts_down() -> None:
+    rows = funnel(10, {"score": 3, "duplicate": 2})
+    assert [row["filter"] for row in rows] == ["detected", *REASONS]
+    assert rows[0]["kept"] == 10
+    assert rows[1] == {"filter": "score", "dropped": 3, "kept": 7}
+    assert rows[-1]["kept"] == 5
