@@ -136,5 +136,7 @@ class IngestConfig(Section):
     """Bits in which an image may differ from the perceptual hash its table promises; other hashes must be equal."""
     near_duplicate_bits: int | None = Field(4, ge=0, le=16)
     """Images whose 64-bit perceptual hashes differ in at most this many bits are one image; unset keeps them all."""
+    sink: str | None = None
+    """fsspec URL that finished shards are copied to as well, such as `s3://bucket/images`."""
     retry_failed: bool = False
     """Fetch again the rows of finished shards whose failure may pass."""

@@ -25,6 +25,7 @@ from simpleseg_core.data.web._metadata import url_key
 from simpleseg_core.data.web._plan import KeySet, write_plan
 from simpleseg_core.data.web._politeness import Politeness
 from simpleseg_core.data.web._shard import Counts, Services, ingest_shard, retry_shard
+from simpleseg_core.data.web._sink import copy_to_sink
 from simpleseg_core.data.web._status import may_pass
 
 _log = logging.getLogger(__name__)
@@ -118,7 +119,10 @@ def ingest(job: Job, tables: Iterable[pa.Table], watcher: Watcher, run: Run | No
         drop_near_duplicates(job.output, job.limits.near_duplicate_bits)
     for folder in (job.work / "plans").glob("[0-9]*"):
         shutil.rmtree(folder)
-    return summarise(job.output)
+    counts = summarise(job.output)
+    if job.limits.sink is not None:
+        copy_to_sink(job.output, job.limits.sink)
+    return counts
 
 
 def summarise(output: Path) -> dict[str, int]:

@@ -18,8 +18,8 @@ from simpleseg_core.data.web._status import Status
 PLAN = pa.schema([*METADATA, ("status", pa.string())])
 """Metadata and the reason not to fetch a row, null for rows to fetch."""
 
-_ROWS_PER_FETCHED = 20
-"""A shard closes at this many rows for each one it may fetch, so that strict filters do not make it endless."""
+_FILTERED_ROWS = 20_000
+"""A shard closes when it holds this many rows more than it may fetch, so that strict filters do not make it endless."""
 
 
 class KeySet:
@@ -58,7 +58,7 @@ class _Shard:
     def room_for(self, to_fetch: np.ndarray) -> int:
         """How many of the coming rows still belong to this shard."""
         full = np.flatnonzero(np.cumsum(to_fetch) == self.size - self.fetched)
-        room = self.size * _ROWS_PER_FETCHED - self.rows
+        room = self.size + _FILTERED_ROWS - self.rows
         return min(room, int(full[0]) + 1 if len(full) else len(to_fetch), len(to_fetch))
 
     def add(self, table: pa.Table, to_fetch: np.ndarray) -> None:
@@ -68,7 +68,7 @@ class _Shard:
 
     @property
     def is_full(self) -> bool:
-        return self.fetched >= self.size or self.rows >= self.size * _ROWS_PER_FETCHED
+        return self.fetched >= self.size or self.rows >= self.size + _FILTERED_ROWS
 
 
 def write_plan(

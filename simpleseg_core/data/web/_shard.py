@@ -124,12 +124,12 @@ async def retry_shard(shard: Path, services: Services, work: Path) -> Counts:
 
 
 async def _ingest_rows(rows: Sequence[Row], services: Services, spool: _Spool) -> list[_Done]:
-    return await asyncio.gather(*[_ingest_row(row, services, spool) for row in rows])
+    wanted = [row for row in rows if row["status"] is None]
+    fetched = iter(await asyncio.gather(*[_ingest_row(row, services, spool) for row in wanted]))
+    return [next(fetched) if row["status"] is None else _Done(Refused(row["status"]), 0.0, "") for row in rows]
 
 
 async def _ingest_row(row: Row, services: Services, spool: _Spool) -> _Done:
-    if row["status"] is not None:
-        return _Done(Refused(row["status"]), 0.0, "")
     start, now = time.monotonic(), datetime.now(UTC).isoformat(timespec="seconds")
     result: _Stored | Refused
     try:

@@ -15,6 +15,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import fsspec
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -22,6 +23,7 @@ import pytest
 from simpleseg_core.config import FilterConfig, IngestConfig, WebConfig
 from simpleseg_core.data.shards import ImageStore
 from simpleseg_core.data.web import Job, finished_shards, ingest, read_metadata
+from simpleseg_core.data.web._sink import copy_to_sink
 from tests.data.web.images import encode, picture
 from tests.data.web.server import Exchange, Server, jpeg
 
@@ -269,6 +271,19 @@ def test_after_a_kill_every_row_is_there_exactly_once(tmp_path: Path, server: Se
         body = ImageStore(tmp_path).read_bytes(row["shard"], row["image"])
         assert hashlib.sha256(body).hexdigest() == row["sha256"]
     assert not list((tmp_path / "images").glob("*.tmp"))
+
+
+def test_shards_can_be_sent_to_any_file_system(tmp_path: Path, server: Server) -> None:
+    for number in range(8):
+        server.image(f"/{number}.jpg", jpeg(number))
+    web = table(tmp_path / "meta" / "a.parquet", server, [f"/{n}.jpg" for n in range(8)])
+    run(tmp_path, web, server, sink="memory://bucket/images")
+    there = fsspec.filesystem("memory")
+    assert sorted(Path(name).name for name in there.ls("/bucket/images", detail=False)) == [
+        "00000.parquet", "00000.tar", "00001.parquet", "00001.tar", "manifest.json", "summary.json",
+    ]  # fmt: skip
+    assert there.cat_file("/bucket/images/00001.tar") == (tmp_path / "images" / "00001.tar").read_bytes()
+    assert copy_to_sink(tmp_path / "images", "memory://bucket/images") == []
 
 
 def test_filters_refuse_rows_before_any_request(tmp_path: Path, server: Server) -> None:

@@ -73,7 +73,7 @@ def test_every_row_is_in_one_shard_in_order(tmp_path_factory: pytest.TempPathFac
     assert [row["url"] for shard in shards for row in shard] == [f"x{i}" for i in range(sum(map(len, kinds)))]
     fetched = [sum(row["status"] is None for row in shard) for shard in shards]
     assert all(count <= size for count in fetched)
-    assert all(count == size or len(shard) == 20 * size for count, shard in zip(fetched[:-1], shards[:-1], strict=True))
+    assert all(count == size for count in fetched[:-1])
 
 
 def test_a_url_is_fetched_once(tmp_path: Path) -> None:
@@ -86,6 +86,12 @@ def test_known_urls_are_left_out(tmp_path: Path) -> None:
     left_out = write_plan([table({"url": "a"}, {"url": "b"})], FilterConfig(), 10, known, 3, tmp_path / "plan")
     assert left_out == 1
     assert pq.read_table(tmp_path / "plan" / "00003.parquet")["url"].to_pylist() == ["b"]
+
+
+def test_rows_that_are_filtered_fill_shards_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("simpleseg_core.data.web._plan._FILTERED_ROWS", 3)
+    shards = plan(tmp_path, [table(*[ROW | {"punsafe": 1.0}] * 12)], 2, max_punsafe=0.5)
+    assert [len(shard) for shard in shards] == [5, 5, 2]
 
 
 @settings(deadline=None)
