@@ -136,7 +136,10 @@ class RolloutConfig(Section):
     kv_cache_mib: int = Field(128, gt=0)
     max_num_seqs: int = Field(64, gt=0)
     gpu_memory_utilization: float = Field(0.5, gt=0, le=1)
+    engines: int = Field(1, gt=0)
+    """Engines that share the prompts of a rollout batch, each in a process of its own."""
     tensor_parallel: int = Field(1, gt=0)
+    """GPUs of one engine."""
 
 
 class RLConfig(Section):

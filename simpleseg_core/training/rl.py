@@ -1,10 +1,11 @@
-"""The loop of reinforcement learning: an engine in one Ray actor, a trainer in another, and weights carried between."""
+"""The loop of reinforcement learning: engines in Ray actors, a trainer in another, and weights carried between them."""
 
 import logging
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import pairwise
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -61,6 +62,28 @@ class EngineActor:
         self._engine.load_weights(path)
 
 
+class EnginePool:
+    """Engines that share the requests of a call between them."""
+
+    def __init__(self, actors: Sequence[Any]) -> None:
+        self._actors = actors
+
+    def generate(self, requests: Sequence[Request], sampling: Sampling) -> list[list[Completion]]:
+        """Answers in the order of the requests; every engine draws from a seed of its own."""
+        bounds = np.linspace(0, len(requests), len(self._actors) + 1).round().astype(int).tolist()
+        parts = [requests[first:last] for first, last in pairwise(bounds)]
+        seeds = [None if sampling.seed is None else sampling.seed + i for i in range(len(parts))]
+        calls = [
+            actor.generate.remote(part, replace(sampling, seed=seed))
+            for actor, part, seed in zip(self._actors, parts, seeds, strict=True)
+        ]
+        return [answers for found in _get(calls) for answers in found]
+
+    def load_weights(self, path: Path) -> None:
+        """Give every engine the same new weights."""
+        _get([actor.load_weights.remote(path) for actor in self._actors])
+
+
 class PromptOrder:
     """Endless prompts, every epoch in a new order; addressed by position, so runs can go on anywhere."""
 
@@ -92,60 +115,75 @@ def train_rl(run: RLRun, context: Context) -> dict[str, float]:
     Returns:
         The measurements of the last step.
     """
-    with ray_session(run.config.ray) as session, _actors(run, session, context.work) as (engine, trainer):
-        return _Loop(run, context, engine, trainer).run()
+    with ray_session(run.config.ray) as session, _actors(run, session, context.work) as (engines, trainer):
+        return _Loop(run, context, engines, trainer).run()
 
 
 @contextmanager
-def _actors(run: RLRun, session: RaySession, work: Path) -> Iterator[tuple[Any, Any]]:
-    """The engine's and the trainer's actor; each asks Ray for one CPU, and for GPUs where the cluster has them."""
+def _actors(run: RLRun, session: RaySession, work: Path) -> Iterator[tuple[EnginePool, Any]]:
+    """The engines' and the trainer's actors, with GPUs where the cluster has them."""
     import ray
 
-    rl, model = run.config.rl, run.config.model
-    settings = EngineSettings(
+    rl = run.config.rl
+    start, device = str(run.start.absolute()), "cuda" if session.gpus else "cpu"
+    spec = TrainerSpec(rl, run.config.model, start, work.absolute(), run.fingerprint, device)
+    engine_gpus, trainer_gpus = _share_gpus(session.gpus, rl.rollout.engines, rl.rollout.tensor_parallel)
+    threads = {"env_vars": worker_env(threads=rl.trainer_threads)}
+    engine_actor: Any = ray.remote(num_cpus=1 / rl.rollout.engines, num_gpus=engine_gpus)(EngineActor)
+    trainer_actor: Any = ray.remote(num_cpus=1, num_gpus=trainer_gpus, runtime_env=threads)(Trainer)
+    settings = _engine_settings(run.config)
+    trainer = trainer_actor.remote(spec)
+    engines = [engine_actor.remote(rl.rollout.engine, start, settings) for _ in range(rl.rollout.engines)]
+    try:
+        yield EnginePool(engines), trainer
+    finally:
+        for actor in (*engines, trainer):
+            ray.kill(actor)
+
+
+def _engine_settings(config: Config) -> EngineSettings:
+    rollout, model = config.rl.rollout, config.model
+    return EngineSettings(
         dtype=model.dtype,
-        max_length=rl.rollout.max_length,
-        max_num_seqs=rl.rollout.max_num_seqs,
-        kv_cache_mib=rl.rollout.kv_cache_mib,
-        gpu_memory_utilization=rl.rollout.gpu_memory_utilization,
-        tensor_parallel=rl.rollout.tensor_parallel,
+        max_length=rollout.max_length,
+        max_num_seqs=rollout.max_num_seqs,
+        kv_cache_mib=rollout.kv_cache_mib,
+        gpu_memory_utilization=rollout.gpu_memory_utilization,
+        tensor_parallel=rollout.tensor_parallel,
         min_pixels=model.min_pixels,
         max_pixels=model.max_pixels,
         trust_remote_code=model.trust_remote_code,
     )
-    start, device = str(run.start.absolute()), "cuda" if session.gpus else "cpu"
-    spec = TrainerSpec(rl, model, start, work.absolute(), run.fingerprint, device)
-    engine_gpus, trainer_gpus = _share_gpus(session.gpus, rl.rollout.tensor_parallel)
-    threads = {"env_vars": worker_env(threads=rl.trainer_threads)}
-    engines: Any = ray.remote(num_cpus=1, num_gpus=engine_gpus)(EngineActor)
-    trainers: Any = ray.remote(num_cpus=1, num_gpus=trainer_gpus, runtime_env=threads)(Trainer)
-    engine, trainer = engines.remote(rl.rollout.engine, start, settings), trainers.remote(spec)
-    try:
-        yield engine, trainer
-    finally:
-        ray.kill(engine)
-        ray.kill(trainer)
 
 
-def _share_gpus(gpus: float, tensor_parallel: int) -> tuple[float, float]:
-    """GPUs of the engine and of the trainer; a single one is shared."""
+def _share_gpus(gpus: float, engines: int, tensor_parallel: int) -> tuple[float, float]:
+    """GPUs of each engine and of the trainer; a single one is shared by all."""
     if gpus == 0:
         return 0, 0
-    return (tensor_parallel, 1) if gpus > tensor_parallel else (0.5, 0.5)
+    if gpus > engines * tensor_parallel:
+        return tensor_parallel, 1
+    return 0.5 / engines, 0.5
+
+
+def _get(reference: Any) -> Any:
+    """The result of a call to an actor, or of several."""
+    import ray
+
+    return ray.get(reference)
 
 
 class _Loop:
     """The driver: draws prompts, has them answered, scores the answers, has the trainer learn from them."""
 
-    def __init__(self, run: RLRun, context: Context, engine: Any, trainer: Any) -> None:
-        self._run, self._context, self._engine, self._trainer = run, context, engine, trainer
+    def __init__(self, run: RLRun, context: Context, engines: EnginePool, trainer: Any) -> None:
+        self._run, self._context, self._engines, self._trainer = run, context, engines, trainer
         self._rl = run.config.rl
         self._images = ImageStore(run.images)
         self._order = PromptOrder(len(run.prompts), run.config.seed)
         self._rewards = RewardFunction(self._rl.rewards)
 
     def run(self) -> dict[str, float]:
-        start, cursor = self._get(self._trainer.resume.remote())
+        start, cursor = _get(self._trainer.resume.remote())
         self._context.progress.start(self._rl.steps, "rl")
         self._context.progress.advance(start)
         metrics: dict[str, float] = {}
@@ -156,8 +194,8 @@ class _Loop:
             metrics, cursor = self._step(step, cursor)
             self._report(step + 1, metrics)
             if (step + 1) % self._rl.checkpoint_every == 0 and step + 1 < self._rl.steps:
-                self._get(self._trainer.save.remote(step + 1, cursor))
-        self._get(self._trainer.finish.remote(self._run.output.absolute()))
+                _get(self._trainer.save.remote(step + 1, cursor))
+        _get(self._trainer.finish.remote(self._run.output.absolute()))
         return metrics
 
     def _step(self, step: int, cursor: int) -> tuple[dict[str, float], int]:
@@ -167,7 +205,7 @@ class _Loop:
         seconds = time.perf_counter() - began
         update: dict[str, float] = {}
         if rollout.groups:
-            update = self._get(self._trainer.update.remote(rollout.groups, step))
+            update = _get(self._trainer.update.remote(rollout.groups, step))
         else:
             _log.warning("step %d: all answers to each prompt earned the same reward; nothing to learn from", step + 1)
         sync = self._sync()
@@ -196,7 +234,7 @@ class _Loop:
         requests = self._requests(rows)
         rollout = self._rl.rollout
         sampling = Sampling(rollout.max_tokens, rollout.temperature, rollout.top_p, n=size, seed=seed, logprobs=True)
-        answers: list[list[Completion]] = self._get(self._engine.generate.remote(requests, sampling))
+        answers = self._engines.generate(requests, sampling)
         flat = [completion for group in answers for completion in group]
         truths = [_truth(row) for row in rows for _ in range(size)]
         scored = self._rewards([completion.text for completion in flat], truths)
@@ -215,8 +253,8 @@ class _Loop:
         began = time.perf_counter()
         with TemporaryDirectory(dir=transfer_folder(), prefix="simpleseg-") as folder:
             path = Path(folder) / "model.safetensors"
-            self._get(self._trainer.write_weights.remote(path))
-            self._get(self._engine.load_weights.remote(path))
+            _get(self._trainer.write_weights.remote(path))
+            self._engines.load_weights(path)
         return time.perf_counter() - began
 
     def _report(self, step: int, metrics: Mapping[str, float]) -> None:
@@ -224,7 +262,7 @@ class _Loop:
         self._context.tracker.metrics(metrics, step)
         if step % self._rl.probe_every == 0 and self._run.probes:
             requests = self._requests(self._run.probes)
-            answers = self._get(self._engine.generate.remote(requests, Sampling(self._rl.rollout.max_tokens)))
+            answers = self._engines.generate(requests, Sampling(self._rl.rollout.max_tokens))
             drawn = [
                 draw_probe(row, request.image, answer[0].text)
                 for row, request, answer in zip(self._run.probes, requests, answers, strict=True)
@@ -233,12 +271,6 @@ class _Loop:
 
     def _requests(self, rows: Sequence[Row]) -> list[Request]:
         return [Request(self._images.read(row["shard"], row["image"]), row["question"]) for row in rows]
-
-    @staticmethod
-    def _get(reference: Any) -> Any:
-        import ray
-
-        return ray.get(reference)
 
 
 def _truth(row: Row) -> Rle:
