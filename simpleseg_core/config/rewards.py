@@ -37,13 +37,13 @@ class RewardConfig(Section):
     weights: RewardWeights = RewardWeights()
     style: Style = "permille"
     """The style that the format reward asks for; both styles are read."""
-    item_timeout_s: float = Field(1.0, gt=0)
+    item_timeout_s: float = Field(10.0, gt=0)
     """Time for one answer; past it the answer is worth 0 and counted as failed."""
     workers: int = Field(1, ge=1)
-    """Processes that share a batch; 1 computes in the calling process."""
+    """Threads that share a batch."""
     max_points: int = Field(256, ge=3)
-    """Points of one answer past which it earns no format reward: a defence against endless outlines."""
+    """Points of one answer past which it is worth nothing: a defence against endless outlines."""
     max_parts: int = Field(32, ge=1)
-    """Polygons of one answer past which it earns no format reward."""
+    """Polygons of one answer past which it is worth nothing."""
     boundary_width: float = Field(0.02, gt=0, lt=1)
     """Width of the boundary band, relative to the image's diagonal."""

@@ -84,3 +84,20 @@ def twice_area(points: Points) -> int:
     for i in range(len(points)):
         total += points[i - 1, 0] * points[i, 1] - points[i, 0] * points[i - 1, 1]
     return total
+
+
+@njit(cache=True, nogil=True)
+def edges_cross(points: NDArray[np.float64]) -> bool:
+    """Whether two edges of a closed polygon (K, 2) cross in their interiors; touching and overlapping do not count."""
+    k = len(points)
+    for i in range(k):
+        ax, ay, bx, by = points[i - 1, 0], points[i - 1, 1], points[i, 0], points[i, 1]
+        for j in range(i + 1, k):
+            cx, cy, dx, dy = points[j - 1, 0], points[j - 1, 1], points[j, 0], points[j, 1]
+            c = (bx - ax) * (cy - ay) - (by - ay) * (cx - ax)
+            d = (bx - ax) * (dy - ay) - (by - ay) * (dx - ax)
+            a = (dx - cx) * (ay - cy) - (dy - cy) * (ax - cx)
+            b = (dx - cx) * (by - cy) - (dy - cy) * (bx - cx)
+            if c * d < 0 and a * b < 0:
+                return True
+    return False

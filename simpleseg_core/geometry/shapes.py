@@ -6,6 +6,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from simpleseg_core.geometry._simple import edges_cross
 from simpleseg_core.geometry._types import Mask, Polygon
 
 
@@ -65,6 +66,12 @@ def mask_holes(mask: Mask) -> list[Mask]:
     count, labels = cv2.connectedComponents(holes.astype(np.uint8), connectivity=4)
     parts: list[Mask] = [labels == label for label in range(1, count)]
     return sorted(parts, key=lambda part: -int(part.sum()))
+
+
+def crosses_itself(polygon: Polygon) -> bool:
+    """Whether edges of a polygon (N, 2) cross; an outline that touches itself, as at a bridge to a hole, does not."""
+    # On the grid of the text the test is exact: products of integers this small have no rounding.
+    return bool(edges_cross(np.rint(np.asarray(polygon, np.float64) * 1000)))
 
 
 def resample(polygon: Polygon, points: int) -> Polygon:

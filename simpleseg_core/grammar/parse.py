@@ -1,6 +1,5 @@
 """Text -> targets: linear in the length of the text, never raises, and says what was wrong."""
 
-import json
 import re
 from dataclasses import dataclass, field
 
@@ -8,10 +7,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from simpleseg_core.geometry import Polygon
-from simpleseg_core.grammar._types import Style
+from simpleseg_core.grammar._types import Element, Style
 from simpleseg_core.grammar.constrain import strict_pattern
 
-_TOKEN = re.compile(r"[\[\]]|-?[0-9]+(?:\.[0-9]*)?|-?\.[0-9]+|[^\s,\[\]]")
+_NUMBER = re.compile(r"-?(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)")
+_SYMBOL = re.compile(rf"[\[\]]|{_NUMBER.pattern}|[^\s,\[\]]")
 _MAX_DIGITS = 12
 
 
@@ -52,9 +52,10 @@ class _Group:
 def parse_polygons(text: str, *, strict: bool = False, style: Style | None = None) -> Parsed:
     """Read polygons from an answer.
 
-    Tolerates prose around the answer, a missing end (what is complete counts), spaces, markdown fences, either style, and a box
-    where polygons were asked for. A number with a point anywhere means `unit`, otherwise `permille`, unless `style` says which.
-    `strict` accepts nothing but the exact form of `style` (of either, when None).
+    Tolerates prose around the answer, a missing end (what is complete counts), spaces, markdown fences, either style,
+    and a box where polygons were asked for. A decimal point anywhere means `unit`, otherwise `permille`, unless `style`
+    says which. What lies outside the image is moved to its edge. `strict` accepts nothing but the exact form of `style`
+    (of either, when None).
     """
     if strict and not _is_strict(text, "mask", style):
         return Parsed(error="not in the exact form [[[x,y],...],...]")
@@ -83,7 +84,7 @@ def parse_box(text: str, *, strict: bool = False, style: Style | None = None) ->
 
 
 def _parse_rows(
-    text: str, width: int, element: str, strict: bool, style: Style | None
+    text: str, width: int, element: Element, strict: bool, style: Style | None
 ) -> tuple[NDArray[np.float64], str | None]:
     nothing = np.empty((0, width))
     if strict and not _is_strict(text, element, style):
@@ -98,7 +99,7 @@ def _parse_rows(
     return nothing, f"no list of {width} numbers in the answer"
 
 
-def _is_strict(text: str, element: str, style: Style | None) -> bool:
+def _is_strict(text: str, element: Element, style: Style | None) -> bool:
     styles: tuple[Style, ...] = ("permille", "unit") if style is None else (style,)
     return any(strict_pattern(element, style).fullmatch(text.strip()) for style in styles)
 
@@ -130,45 +131,31 @@ def _corners(row: list[float]) -> list[list[float]]:
 
 
 def _groups(text: str) -> list[_Group]:
-    """The top-level lists of a text, in order; prose inside a list ends it."""
+    """The top-level lists of a text; lists with only commas between them are one, prose inside a list ends it."""
     groups: list[_Group] = []
     stack: list[int] = []
     numbers: list[float] = []
-    lists = 0
-    for token in _TOKEN.findall(text):
-        if token == "[":
-            if not stack:
+    lists, apart = 0, True
+    for symbol in _SYMBOL.findall(text):
+        if symbol == "[":
+            if not stack and apart:
                 groups.append(_Group())
-            lists += 1
+            lists, apart, numbers = lists + 1, False, []
             stack.append(lists)
-            numbers = []
-        elif not stack:
-            continue
-        elif token == "]":
+        elif symbol == "]" and stack:
             _close(groups[-1], numbers, stack)
             numbers = []
-            groups[-1].closed = not stack
-        elif token[-1].isdigit() or token[-1] == ".":
-            numbers.append(_number(token))
-            groups[-1].decimal |= "." in token
+        elif stack and _NUMBER.fullmatch(symbol):
+            numbers.append(float(symbol[:_MAX_DIGITS]))
+            groups[-1].decimal |= "." in symbol
         else:
-            stack = []
-            numbers = []
+            stack, numbers, apart = [], [], True
     return groups
 
 
 def _close(group: _Group, numbers: list[float], stack: list[int]) -> None:
     stack.pop()
+    group.closed = not stack
     if numbers:
         group.rows.append(numbers)
         group.parents.append(stack[-1] if stack else 0)
-
-
-def _number(token: str) -> float:
-    return float(token[:_MAX_DIGITS]) if token.strip("-.") else 0.0
-
-
-def load_strict(text: str) -> list[list[list[float]]]:
-    """The nested lists of an answer that `strict_pattern` has accepted."""
-    loaded: list[list[list[float]]] = json.loads(text)
-    return loaded

@@ -28,8 +28,8 @@ class PairedDifference:
 def bootstrap_interval(
     values: ArrayLike, *, weights: ArrayLike | None = None, samples: int = 2000, confidence: float = 0.95, seed: int = 0
 ) -> Interval:
-    """Percentile interval of the mean of values (n,); with `weights` (n,) of the ratio sum(values) / sum(weights), which
-    is cIoU for intersections and unions.
+    """Percentile interval of the mean of values (n,); with `weights` (n,) of the ratio sum(values) / sum(weights),
+    which is cIoU for intersections and unions.
 
     Raises:
         ValueError: no values.

@@ -6,20 +6,26 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from simpleseg_core.geometry import Mask, Polygon, Rle, decode_rle, mask_box, polygons_box, polygons_to_mask
+from simpleseg_core.geometry import Mask, Polygon, Region, Rle, polygons_box
 from simpleseg_core.grammar import parse_box, parse_polygons
-from simpleseg_core.metrics.boundary import boundary_iou
+from simpleseg_core.metrics.boundary import boundary_iou, outline_distances
 
 
 @dataclass(frozen=True, slots=True)
 class SampleScore:
-    """What one answer is worth; counts are in pixels."""
+    """What one answer is worth; counts and distances are in pixels.
+
+    `chamfer` and `hausdorff` are not a number where there is no pair of outlines to compare.
+    """
 
     iou: float
     intersection: int
     union: int
     box_iou: float
     boundary_iou: float
+    boundary_f: float
+    chamfer: float
+    hausdorff: float
     valid: bool
     error: str | None
     predicted_empty: bool
@@ -43,31 +49,41 @@ def box_iou(ours: NDArray[np.float64] | None, theirs: NDArray[np.float64] | None
 def score_sample(
     prediction: str | Sequence[Polygon], truth: Rle | Mask, *, box_answer: str | None = None, tokens: int | None = None
 ) -> SampleScore:
-    """Score an answer, as text or as polygons, against the true mask.
+    """Score an answer, as text or as polygons (each (N, 2), normalised), against the true mask.
+
+    An empty union scores 1, as in LISA and Text4Seg; an answer that cannot be read scores 0 even there.
 
     Args:
         box_answer: text of a separate box answer; without it the box is the one around the polygons.
         tokens: tokens of the answer, passed on to the summary.
+
+    Raises:
+        ValueError: the truth is not an RLE.
     """
     polygons, error = _polygons(prediction)
-    mask = truth if isinstance(truth, np.ndarray) else decode_rle(truth)
-    filled = polygons_to_mask(polygons, *mask.shape)
-    intersection, union = int((filled & mask).sum()), int((filled | mask).sum())
+    target = Region.from_truth(truth)
+    found = Region.from_polygons(polygons, target.height, target.width)
+    intersection = found.intersection(target)
+    union = found.area + target.area - intersection
     box = polygons_box(polygons) if box_answer is None else next(iter(parse_box(box_answer).boxes), None)
-    invalid_on_nothing = error is not None and not mask.any()
+    outlines = outline_distances(found, target)
+    readable = float(error is None)
     return SampleScore(
-        iou=0.0 if invalid_on_nothing else intersection / union if union else 1.0,
+        iou=intersection / union if union else readable,
         intersection=intersection,
         union=union,
-        box_iou=box_iou(box, mask_box(mask)),
-        boundary_iou=boundary_iou(filled, mask),
+        box_iou=box_iou(box, target.box()) if box is not None or target.area else readable,
+        boundary_iou=boundary_iou(found, target) if union else readable,
+        boundary_f=outlines.f_score if union else readable,
+        chamfer=outlines.chamfer,
+        hausdorff=outlines.hausdorff,
         valid=error is None,
         error=error,
-        predicted_empty=error is None and not filled.any(),
-        truth_empty=not mask.any(),
-        truth_area=int(mask.sum()),
+        predicted_empty=error is None and not found.area,
+        truth_empty=not target.area,
+        truth_area=target.area,
         parts=len(polygons),
-        points=sum(len(polygon) for polygon in polygons),
+        points=sum(map(len, polygons)),
         tokens=tokens,
     )
 
