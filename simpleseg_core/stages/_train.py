@@ -44,7 +44,7 @@ def _starting_point(start: str) -> str:
         return str(Path(start).absolute())
     if start != "scratch" and (start.count("/") != 1 or Path(start).parent.is_dir()):
         raise FileNotFoundError(
-            f"no model in {start}: `model.base` is a local folder, a hub id such as Qwen/Qwen2.5-VL-3B-Instruct, or `scratch`"
+            f"no model in {start}: `model.base` is a local folder, a hub id (Qwen/Qwen2.5-VL-3B-Instruct), or `scratch`"
         )
     return start
 
@@ -72,7 +72,7 @@ def _pass_on(start: str, output: Path) -> StageResult:
     """A disabled stage hands its input model on."""
     if not Path(start).is_dir():
         raise ValueError(
-            f"{start}: a disabled training stage can pass on a local folder only: download the model or enable the stage"
+            f"{start}: a disabled training stage can only pass on a local folder: download the model, or enable it"
         )
     rmtree(output, ignore_errors=True)
     copytree(start, output)

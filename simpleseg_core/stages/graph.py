@@ -1,4 +1,4 @@
-"""Names of the stages and the folders they read and write, relative to the working copy; `dvc.yaml` is tested against it."""
+"""Stages, and the folders they read and write in the working copy; `dvc.yaml` is tested against it."""
 
 from dataclasses import dataclass
 from importlib import import_module
@@ -72,7 +72,7 @@ STAGES: dict[str, StageSpec] = {
         "evaluate",
     ),
 }
-"""Every stage also writes `reports/metrics/NAME.json` (headline numbers); training stages append `reports/curves/NAME.csv`."""
+"""Every stage also writes `reports/metrics/NAME.json`, its headline numbers; training stages append `reports/curves/NAME.csv`."""
 
 
 def load_stage(name: str) -> Stage:
