@@ -1,4 +1,4 @@
-"""Pre-training: the base model goes on with pairs made of annotated web images, or starts from scratch on a curriculum."""
+"""Pre-training: the base model goes on with pairs made of annotated images, or starts from scratch on a curriculum."""
 
 from simpleseg_core.config import Config
 from simpleseg_core.stages._base import Context, Inputs, Outputs, StageResult
