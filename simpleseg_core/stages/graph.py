@@ -72,7 +72,7 @@ STAGES: dict[str, StageSpec] = {
         "evaluate",
     ),
 }
-"""Every stage also writes `reports/metrics/NAME.json`; training stages append their curves to `reports/curves/NAME.csv`."""
+"""Every stage also writes `reports/metrics/NAME.json`; training stages append curves to `reports/curves/NAME.csv`."""
 
 
 def load_stage(name: str) -> Stage:
