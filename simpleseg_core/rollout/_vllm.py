@@ -1,6 +1,7 @@
 """The vLLM engine: one in-process vLLM, on a GPU or on the CPU, whose weights can be replaced while it lives."""
 
 import gc
+import logging
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -85,6 +86,8 @@ class VllmEngine:
             seed=0,
             **_memory(settings),
         )
+        # On the CPU every image would warn that its processor may not change the number of threads.
+        logging.getLogger("vllm.v1.worker.cpu_worker").setLevel(logging.ERROR)
 
     def generate(self, requests: Sequence[Request], sampling: Sampling) -> list[list[Completion]]:
         if not requests:
