@@ -19,12 +19,14 @@ BLUR = {"base": 0.2, "sft": 0.04, "rl": 0.015}
 """Standard deviation of the places that each imaginary model writes."""
 
 
-def write_benchmark(data: Path, split: str, count: int, seed: int = 0) -> list[dict[str, Any]]:
+def write_benchmark(
+    data: Path, split: str, count: int, seed: int = 0, config: RefShapesConfig | None = None
+) -> list[dict[str, Any]]:
     """PROMPTS in `data/dataset/benchmarks/refshapes-SPLIT.parquet`, images in a shard beside."""
     rng = np.random.default_rng(seed)
     rows, images = [], []
     for index in range(count):
-        world = scene(RefShapesConfig(), seed, split, index)
+        world = scene(config or RefShapesConfig(), seed, split, index)
         query = sample_query(world, rng)
         box = mask_box(query.mask)
         images.append((f"{index:05d}.jpg", encode_jpeg(world.image)))

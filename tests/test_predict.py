@@ -1,0 +1,56 @@
+"""One question about one image, with a model that knows nothing."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from simpleseg_core.config import Config, EvaluateConfig
+from simpleseg_core.grammar import parse_polygons
+from simpleseg_core.predict import predict_image
+from tests.tiny import TINY
+
+CONFIG = Config(model=TINY, evaluate=EvaluateConfig(max_tokens=16))
+
+
+@pytest.fixture
+def image(tmp_path: Path) -> Path:
+    file = tmp_path / "picture.png"
+    Image.fromarray(np.random.default_rng(0).integers(0, 255, (48, 64, 3), dtype=np.uint8)).save(file)
+    return file
+
+
+def test_an_answer_comes_with_its_meaning_and_a_picture(image: Path, tiny_checkpoint: Path) -> None:
+    found = predict_image(image, "red circle", None, None, tiny_checkpoint, CONFIG)
+    assert "red circle" in found.question
+    parsed = parse_polygons(found.answer)
+    assert (len(found.polygons), found.error) == (len(parsed.polygons), parsed.error)
+    height, width = found.overlay.shape[:2]
+    assert width % 64 == 0
+    assert height > 48 * width // 64, "a title above"
+
+
+@pytest.mark.parametrize(
+    ("point", "box", "said"), [((0.25, 0.5), None, "250,500"), (None, (0.1, 0.2, 0.3, 0.4), "100,200,300,400")]
+)
+def test_a_place_can_be_asked_for(
+    image: Path,
+    tiny_checkpoint: Path,
+    point: tuple[float, ...] | None,
+    box: tuple[float, ...] | None,
+    said: str,
+) -> None:
+    assert said in predict_image(image, "", point, box, tiny_checkpoint, CONFIG).question
+
+
+def test_a_file_that_is_no_image_is_named(tmp_path: Path, tiny_checkpoint: Path) -> None:
+    file = tmp_path / "notes.png"
+    file.write_text("not a picture")
+    with pytest.raises(ValueError, match=r"notes\.png: not an image"):
+        predict_image(file, "red circle", None, None, tiny_checkpoint, CONFIG)
+
+
+def test_nothing_referred_to_is_an_error(image: Path, tiny_checkpoint: Path) -> None:
+    with pytest.raises(ValueError, match="a text, a point or a box"):
+        predict_image(image, "", None, None, tiny_checkpoint, CONFIG)
