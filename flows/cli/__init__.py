@@ -1,5 +1,7 @@
 """The command line `simpleseg`."""
 
+import gc
+
 from simpleseg_core.environment import apply_defaults
 
 __all__ = ["main"]
@@ -10,4 +12,7 @@ def main() -> None:
     apply_defaults()
     from flows.cli.app import app
 
-    app()
+    try:
+        app()
+    finally:
+        gc.freeze()  # at exit Python would search a million objects of Prefect and MLflow for garbage: most of a second
