@@ -103,9 +103,11 @@ class TransformersEngine:
         return Completion(text, tuple(kept), end is not None, logprob)
 
 
-def _pixel_bounds(settings: EngineSettings) -> dict[str, int]:
-    bounds = {"min_pixels": settings.min_pixels, "max_pixels": settings.max_pixels}
-    return {name: value for name, value in bounds.items() if value is not None}
+def _pixel_bounds(settings: EngineSettings) -> dict[str, dict[str, int]]:
+    """Bounds on the area of an image, under the names that Qwen's image processor gives them."""
+    if settings.min_pixels is None or settings.max_pixels is None:
+        return {}
+    return {"size": {"shortest_edge": settings.min_pixels, "longest_edge": settings.max_pixels}}
 
 
 @contextmanager
