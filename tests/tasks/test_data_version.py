@@ -33,7 +33,7 @@ def test_dvc_yaml_and_the_graph_of_the_core_are_one(repository: Path) -> None:
         stage = stages[name]
         assert stage["cmd"] == f"simpleseg stage {name}"
         assert tuple(stage["params"]) == spec.params
-        shipped = {"checkpoints/nano-base"} if name == "pretrain" else set()
+        shipped = {"checkpoints/nano-base/model.safetensors"} if name == "pretrain" else set()
         assert set(stage.get("deps", ())) - shipped == {str(path) for path in spec.inputs.values()}
         written = {path for kind in ("outs", "metrics") for path in _paths(stage[kind])}
         assert written == {str(path) for path in spec.outputs.values()} | {f"reports/metrics/{name}.json"}
