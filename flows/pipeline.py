@@ -5,7 +5,7 @@ import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from typing import Any, Literal, cast
+from typing import Any, Literal
 
 from prefect import flow
 from prefect.artifacts import create_link_artifact, create_markdown_artifact, create_table_artifact
@@ -151,7 +151,7 @@ def _cached(name: str) -> StageOutcome:
 
 
 def _value(state: State[StageOutcome]) -> StageOutcome:
-    return cast(StageOutcome, state.result())
+    return state.result()
 
 
 def _report(workspace: Workspace, result: PipelineResult) -> PipelineResult:
@@ -162,7 +162,9 @@ def _report(workspace: Workspace, result: PipelineResult) -> PipelineResult:
     ]
     create_table_artifact(stages, key="stages", description="What became of each stage")
     if rows := benchmark_rows(workspace):
-        create_table_artifact(rows, key="benchmarks", description="Models on benchmarks, percent with 95% intervals")
+        create_table_artifact(
+            rows, key="benchmarks", description="Models on benchmarks, percent, ± half of the 95% interval"
+        )
     if funnel := funnel_rows(workspace):
         create_table_artifact(funnel, key="filter-funnel", description="Why instances were kept or dropped")
     servers = running_servers(workspace)

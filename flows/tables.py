@@ -10,17 +10,13 @@ METRICS = {"giou": "gIoU", "ciou": "cIoU", "acc50": "Acc@0.5", "valid": "valid",
 """Names in metrics.json -> headings."""
 
 
-def benchmark_rows(workspace: Workspace) -> list[dict[str, Any]]:
-    """A row for each model and benchmark, the intervals as text: what the report stage found."""
+def benchmark_rows(workspace: Workspace) -> list[dict[str, str]]:
+    """A row for each model and benchmark, as text: what the report stage found, ± half of each interval."""
+    results = sorted(_results(workspace), key=lambda result: (_val_first(result[0]), _order(result[1])))
     return [
-        {
-            "benchmark": benchmark,
-            "model": model,
-            **{heading: _cell(values.get(name)) for name, heading in METRICS.items()},
-        }
-        for benchmark, model, values in sorted(
-            _results(workspace), key=lambda result: (_val_first(result[0]), _order(result[1]))
-        )
+        {"benchmark": benchmark, "model": model}
+        | {heading: _cell(values.get(name)) for name, heading in METRICS.items()}
+        for benchmark, model, values in results
     ]
 
 
@@ -49,7 +45,7 @@ def _results(workspace: Workspace) -> Iterator[tuple[str, str, dict[str, Any]]]:
 def _cell(cell: Any) -> str:
     if not isinstance(cell, dict):
         return "" if cell is None else f"{cell:.1f}"
-    interval = f" [{cell['low']:.1f}, {cell['high']:.1f}]" if "low" in cell and "high" in cell else ""
+    interval = f" ±{(cell['high'] - cell['low']) / 2:.1f}" if "low" in cell and "high" in cell else ""
     return f"{cell['value']:.1f}{interval}"
 
 

@@ -190,16 +190,11 @@ def _dvc(workspace: Workspace, *arguments: str, timeout_s: float) -> subprocess.
 
 
 def _lines(process: "subprocess.Popen[str]") -> Iterator[str]:
-    """Lines of output without DVC's advice about git."""
-    blank = False
+    """Lines of output, without empty ones and DVC's advice about git."""
     for raw in process.stdout or ():
-        line = raw.rstrip("\n")
-        if line.startswith(_CHATTER):
-            continue
-        if line.strip():
-            yield from ([""] if blank else [])
+        line = raw.rstrip()
+        if line and not line.startswith(_CHATTER):
             yield line
-        blank = not line.strip()
 
 
 def _outcome(line: str, stage: str) -> Outcome | None:

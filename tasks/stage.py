@@ -1,6 +1,5 @@
 """One stage in this process: what `simpleseg stage NAME` does, and what DVC calls."""
 
-import json
 import logging
 import os
 import signal
@@ -57,8 +56,14 @@ def run_stage(workspace: Workspace, name: str) -> StageResult:
             {key: [dict(row) for row in rows] for key, rows in result.tables.items()},
         )
         run.log_result(name, result)
-    _log.info("%s done in %.1f s: %s", name, time.monotonic() - began, json.dumps(result.metrics))
+    _log.info("%s done in %.1f s: %s", name, time.monotonic() - began, _summary(result))
     return result
+
+
+def _summary(result: StageResult, most: int = 6) -> str:
+    """The first headline numbers in a line."""
+    shown = [f"{name} {value:.4g}" for name, value in list(result.metrics.items())[:most]]
+    return ", ".join(shown) + (", ..." if len(result.metrics) > most else "")
 
 
 def _check_inputs(name: str) -> None:

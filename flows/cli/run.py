@@ -4,6 +4,7 @@ import time
 from typing import TYPE_CHECKING, Annotated
 
 import typer
+from rich.box import SIMPLE_HEAD
 from rich.markup import escape
 from rich.table import Table
 
@@ -127,9 +128,14 @@ def _show_results(workspace: Workspace, result: "PipelineResult", seconds: float
 
 
 def _table(rows: list[dict[str, str]]) -> Table:
-    table = Table(title="Percent, with 95% intervals")
+    table = Table(
+        box=SIMPLE_HEAD,
+        padding=(0, 1, 0, 0),
+        pad_edge=False,
+        caption="percent (tokens: how many); ± half of the 95% interval",
+    )
     for heading in ("benchmark", "model", *METRICS.values()):
-        table.add_column(heading, justify="left" if heading in ("benchmark", "model") else "right")
+        table.add_column(heading, justify="left" if heading in ("benchmark", "model") else "right", no_wrap=True)
     for before, row in zip([None, *rows], rows, strict=False):
         first = before is None or before["benchmark"] != row["benchmark"]
         if first and before is not None:

@@ -3,12 +3,15 @@
 from pathlib import Path
 
 import pytest
+from prefect.client.orchestration import get_client
+from prefect.testing.utilities import prefect_test_harness
 
 from flows.pipeline import BusyError
-from flows.refresh import RefreshParams, _alone, look_at, summary
+from flows.refresh import RefreshParams, _alone, look_at, refresh, summary
 from tasks.workspace import Workspace
 from tests.data.web.server import Server, jpeg
 from tests.data.web.test_ingest import run, table
+from tests.tiny_pipeline import runs
 
 
 def test_a_summary_counts_only_what_is_new(tmp_path: Path) -> None:
@@ -43,6 +46,17 @@ def test_refreshes_do_not_overlap(tmp_path: Path) -> None:
             pass
     with _alone(workspace):
         pass
+
+
+@pytest.mark.slow
+def test_a_refresh_looks_for_new_images_and_brings_the_rest_up_to_date(workspace: Workspace) -> None:
+    with prefect_test_harness(server_startup_timeout=300):
+        for _ in range(2):
+            refresh(RefreshParams(until="contour"))
+        with get_client(sync_client=True) as client:
+            keys = {artifact.key for artifact in client.read_artifacts()}
+    assert runs(workspace) == ["images", "polygons", "images"]
+    assert "refresh" in keys
 
 
 def test_the_form_has_no_surprises() -> None:

@@ -18,7 +18,7 @@ def test_benchmarks_start_with_val_and_models_keep_their_order(tmp_path: Path) -
     assert [(row["benchmark"], row["model"]) for row in rows] == [
         ("refshapes/val", "base"), ("refshapes/val", "rl"), ("refshapes/testA", "rl"),
     ]  # fmt: skip
-    assert rows[0]["gIoU"] == "70.0 [65.0, 75.0]"
+    assert rows[0]["gIoU"] == "70.0 ±5.0"
     assert rows[0]["cIoU"] == ""
     assert headline_metrics(workspace)["rl/refshapes/val/giou"] == 70.04
 
