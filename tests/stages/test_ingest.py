@@ -4,10 +4,12 @@ import json
 from pathlib import Path
 
 import pyarrow.parquet as pq
+import pytest
 
-from simpleseg_core.config import Config
+from simpleseg_core.config import Config, IngestConfig
 from simpleseg_core.data.records import INGEST, read_rows
 from simpleseg_core.data.shards import ImageStore
+from simpleseg_core.data.web._ray import share_limits
 from simpleseg_core.stages import ingest
 from simpleseg_core.stages._base import Context, StageResult
 
@@ -50,6 +52,23 @@ def test_two_runs_give_the_same_shards_and_a_third_does_nothing(tmp_path: Path) 
     before = {file: file.stat().st_mtime_ns for file in images.glob("0*")}
     run(tmp_path / "b", **small)
     assert {file: file.stat().st_mtime_ns for file in images.glob("0*")} == before
+
+
+@pytest.mark.slow
+def test_ray_workers_write_the_same_shards(tmp_path: Path) -> None:
+    outcomes = []
+    for engine in ("local", "ray"):
+        (tmp_path / engine).mkdir()
+        limits = {"shard_size": 5, "engine": engine, "workers": 2}
+        _, images = run(tmp_path / engine, data={"web_images": 14}, ingest=limits)
+        outcomes.append({tar.name: tar.read_bytes() for tar in images.glob("*.tar")})
+    assert len(outcomes[0]) == 3
+    assert outcomes[0] == outcomes[1]
+
+
+def test_workers_share_the_limits() -> None:
+    shared = share_limits(IngestConfig(concurrency=64, per_host=2, rate=10.0), 4)
+    assert (shared.concurrency, shared.per_host, shared.rate) == (16, 1, 2.5)
 
 
 def test_photographs_of_a_coco_folder_keep_their_names_and_annotations(tmp_path: Path, coco_tiny: Path) -> None:

@@ -5,6 +5,8 @@ import socket
 import ssl
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
 from types import TracebackType
 from typing import Self
 
@@ -197,8 +199,14 @@ def _check_status(response: ClientResponse) -> None:
 
 
 def _retry_after(response: ClientResponse) -> float | None:
+    """Seconds that the server asks to wait, given as a number or as a date."""
     value = response.headers.get("Retry-After", "").strip()
-    return float(value) if value.isdigit() else None
+    if value.isdigit():
+        return float(value)
+    try:
+        return max(0.0, (parsedate_to_datetime(value) - datetime.now(UTC)).total_seconds())
+    except (ValueError, TypeError):
+        return None
 
 
 def _check_content(response: ClientResponse) -> None:

@@ -65,7 +65,7 @@ class Politeness:
 
         Exponential backoff with full jitter; where the server names a pause, that one, and the host stays closed.
         """
-        if refused.retry_after is not None and host in self._hosts:
+        if refused.retry_after is not None:
             asked = min(refused.retry_after, self._limits.max_retry_after_s)
             self._hosts[host].closed_until = asyncio.get_running_loop().time() + asked
         if attempt >= self._limits.retries or not refused.worth_a_retry:

@@ -69,11 +69,15 @@ def test_other_answers_than_200_are_counted_by_code(server: Server, code: int) -
     assert reason(server, "/x") == f"http_{code}"
 
 
-def test_retry_after_is_read(server: Server) -> None:
-    server.image("/busy", b"", status=429, headers={"Retry-After": "7"})
+@pytest.mark.parametrize(
+    ("value", "seconds"),
+    [("7", 7), ("Wed, 21 Oct 2015 07:28:00 GMT", 0), ("soon", None), ("", None), ("-5", None)],
+)
+def test_retry_after_is_read(server: Server, value: str, seconds: float | None) -> None:
+    server.image("/busy", b"", status=429, headers={"Retry-After": value})
     with pytest.raises(Refused) as caught:
         fetch(server, "/busy")
-    assert caught.value.retry_after == 7
+    assert caught.value.retry_after == seconds
 
 
 @pytest.mark.parametrize("kind", ["text/html", "text/html; charset=utf-8", "image/svg+xml", "application/json"])
