@@ -1,13 +1,13 @@
 """Joining a hole to the ring around it by a bridge: two coincident edges that fill nothing."""
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
+from simpleseg_core.geometry._compile import compiled
 from simpleseg_core.geometry._simple import Points, segments_meet
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _is_visible(walls: NDArray[np.int64], ax: int, ay: int, bx: int, by: int) -> bool:
     """Whether the segment a-b meets no wall but those that end at a or b."""
     for i in range(len(walls)):
@@ -19,7 +19,7 @@ def _is_visible(walls: NDArray[np.int64], ax: int, ay: int, bx: int, by: int) ->
     return True
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _nearest_pair(ring: Points, hole: Points, walls: NDArray[np.int64]) -> tuple[int, int]:
     """Indices of the closest vertices of ring and hole that see each other; (-1, -1) when none do."""
     best = np.iinfo(np.int64).max

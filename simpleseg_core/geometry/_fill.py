@@ -5,23 +5,23 @@ between the fifths 5x + 2 and 5x + 3, its centre. Crossings are computed column 
 """
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
+from simpleseg_core.geometry._compile import compiled
 from simpleseg_core.geometry._runs import Rows, Spans, columns_to_spans
 
 FIFTHS = 5
 _FAR = 4.0
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def to_fifths(coordinate: float, size: int) -> int:
     """A normalised coordinate in fifths of a pixel, kept within a few image sizes so that nothing overflows."""
     near = min(max(coordinate, -_FAR), _FAR) * size
     return int(FIFTHS * near + 0.5)
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def columns_crossed(ax: int, bx: int, width: int) -> tuple[int, int]:
     """First column that an edge from ax to bx (fifths) crosses, and the one after the last; equal when none."""
     low, high = min(ax, bx), max(ax, bx)
@@ -30,7 +30,7 @@ def columns_crossed(ax: int, bx: int, width: int) -> tuple[int, int]:
     return first, max(first, last)
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def crossing_rows(
     ax: int, ay: int, bx: int, by: int, first: int, last: int, height: int, out: NDArray[np.int32]
 ) -> None:
@@ -64,7 +64,7 @@ def crossing_rows(
         out[column - first] = min(max((ay + step + 1) // FIFTHS, 0), height)
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _vertices(polygon: NDArray[np.float64], height: int, width: int) -> NDArray[np.int64]:
     """Vertices (N + 1, 2) in fifths, the first one repeated; empty when one is not finite or there are under three."""
     count = len(polygon)
@@ -81,7 +81,7 @@ def _vertices(polygon: NDArray[np.float64], height: int, width: int) -> NDArray[
     return fifths
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def fill(polygon: NDArray[np.float64], height: int, width: int) -> Spans:
     """Spans of the pixels inside one polygon (N, 2), normalised, by the even-odd rule."""
     edges = _vertices(polygon, height, width)
@@ -106,7 +106,7 @@ def fill(polygon: NDArray[np.float64], height: int, width: int) -> Spans:
     return columns_to_spans(starts, rows, height)
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _insert(rows: Rows, start: int, count: int, row: int) -> None:
     """Keep the `count` sorted rows from `start` on sorted with one more."""
     i = start + count

@@ -8,9 +8,9 @@ runs right counts them negatively. So a move of one vertex costs two edges, what
 from typing import NamedTuple
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
+from simpleseg_core.geometry._compile import compiled
 from simpleseg_core.geometry._fill import columns_crossed, crossing_rows, to_fifths
 from simpleseg_core.geometry._runs import Rows, Starts
 from simpleseg_core.geometry._simple import Points, folds_back, segments_meet
@@ -30,7 +30,7 @@ Ring = NDArray[np.int64]
 _X, _Y, _BEFORE, _AFTER = 0, 1, 2, 3
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _edge_score(starts: Starts, rows: Rows, frame: Frame, crossed: Rows, ax: int, ay: int, bx: int, by: int) -> int:
     """What the edge a-b adds to the pixels right minus the pixels wrong inside a clockwise polygon.
 
@@ -54,7 +54,7 @@ def _edge_score(starts: Starts, rows: Rows, frame: Frame, crossed: Rows, ax: int
     return score if bx < ax else -score
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _vertex_score(starts: Starts, rows: Rows, frame: Frame, crossed: Rows, ring: Ring, i: int, x: int, y: int) -> int:
     """What the two edges at vertex i add, were it at (x, y)."""
     a, b = ring[i, _BEFORE], ring[i, _AFTER]
@@ -62,7 +62,7 @@ def _vertex_score(starts: Starts, rows: Rows, frame: Frame, crossed: Rows, ring:
     return before + _edge_score(starts, rows, frame, crossed, x, y, ring[b, _X], ring[b, _Y])
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _removal_cost(starts: Starts, rows: Rows, frame: Frame, crossed: Rows, ring: Ring, i: int) -> int:
     """Pixels lost by leaving vertex i out."""
     a, b = ring[i, _BEFORE], ring[i, _AFTER]
@@ -70,7 +70,7 @@ def _removal_cost(starts: Starts, rows: Rows, frame: Frame, crossed: Rows, ring:
     return _vertex_score(starts, rows, frame, crossed, ring, i, ring[i, _X], ring[i, _Y]) - without
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _stays_simple(ring: Ring, i: int, x: int, y: int) -> bool:
     """Whether the ring is still simple and clockwise with vertex i at (x, y)."""
     a, b = ring[i, _BEFORE], ring[i, _AFTER]
@@ -94,10 +94,10 @@ def _stays_simple(ring: Ring, i: int, x: int, y: int) -> bool:
             return False
         twice_area += cx * dy - dx * cy
         j = k
-    return twice_area > 0
+    return bool(twice_area > 0)
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _can_go(ring: Ring, i: int) -> bool:
     """Whether the ring is still simple and clockwise without vertex i."""
     a, b = ring[i, _BEFORE], ring[i, _AFTER]
@@ -115,10 +115,10 @@ def _can_go(ring: Ring, i: int) -> bool:
             return False
         twice_area += cx * dy - dx * cy
         j = k
-    return twice_area > 0
+    return bool(twice_area > 0)
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _settle(starts: Starts, rows: Rows, frame: Frame, crossed: Rows, ring: Ring, i: int, step: int) -> bool:
     """Move vertex i uphill, among its eight neighbours `step` grid steps away, then half as far; whether it moved."""
     best = _vertex_score(starts, rows, frame, crossed, ring, i, ring[i, _X], ring[i, _Y])
@@ -140,7 +140,7 @@ def _settle(starts: Starts, rows: Rows, frame: Frame, crossed: Rows, ring: Ring,
     return moved
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _linked(points: Points) -> Ring:
     """A ring of points (K, 2)."""
     k = len(points)
@@ -152,7 +152,7 @@ def _linked(points: Points) -> Ring:
     return ring
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def refine(starts: Starts, rows: Rows, frame: Frame, points: Points, limit: float, least: int, sweeps: int) -> Points:
     """Fit a simple clockwise polygon (K, 2) on the grid to a shape given by its columns.
 
@@ -169,7 +169,7 @@ def refine(starts: Starts, rows: Rows, frame: Frame, points: Points, limit: floa
         cost[i] = _removal_cost(starts, rows, frame, crossed, ring, i)
     kept = np.ones(k, np.bool_)
     while left > max(least, 3):
-        i = np.argmin(cost)
+        i = int(np.argmin(cost))
         if cost[i] > limit:
             break
         cost[i] = np.inf

@@ -6,15 +6,16 @@ everything built on them follows the outline, not the area.
 """
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
+
+from simpleseg_core.geometry._compile import compiled
 
 Starts = NDArray[np.int64]
 Rows = NDArray[np.int32]
 Spans = NDArray[np.int64]
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _first_difference(words: NDArray[np.uint64], start: int, lag: int) -> int:
     """The first word from `start` on whose eight pixels are not those `lag` pixels before; len(words) if there is none.
 
@@ -31,7 +32,7 @@ def _first_difference(words: NDArray[np.uint64], start: int, lag: int) -> int:
     return len(words)
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _changes(pixels: NDArray[np.uint8], words: NDArray[np.uint64], lag: int) -> NDArray[np.int64]:
     """Positions i of a flat mask at which pixel i differs from pixel i - lag; what lies outside is empty.
 
@@ -58,7 +59,7 @@ def _changes(pixels: NDArray[np.uint8], words: NDArray[np.uint64], lag: int) -> 
     return found[:n]
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _sort_by_column(changes: NDArray[np.int64], width: int) -> tuple[Starts, Rows]:
     """Counting sort by column of flat row-major changes; rows stay in order."""
     starts = np.zeros(width + 1, np.int64)
@@ -97,7 +98,7 @@ def _flat_changes(mask: NDArray[np.bool_], lag: int) -> NDArray[np.int64]:
     return _changes(pixels, pixels[: len(pixels) // 8 * 8].view(np.uint64), lag)
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def columns_to_spans(starts: Starts, rows: Rows, height: int) -> Spans:
     """Spans of columns; a span goes on where one column ends at the bottom and the next begins at the top."""
     spans = np.empty(len(rows), np.int64)
@@ -115,7 +116,7 @@ def columns_to_spans(starts: Starts, rows: Rows, height: int) -> Spans:
     return spans[:n]
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def spans_to_columns(spans: Spans, height: int, width: int) -> tuple[Starts, Rows]:
     """Columns of spans: a span is cut wherever a column ends."""
     count = 0
@@ -139,7 +140,7 @@ def spans_to_columns(spans: Spans, height: int, width: int) -> tuple[Starts, Row
     return starts, rows
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def spans_to_mask(spans: Spans, height: int, width: int) -> NDArray[np.bool_]:
     """Paint spans into a mask (height, width)."""
     mask = np.zeros((height, width), np.bool_)
@@ -154,7 +155,7 @@ def spans_to_mask(spans: Spans, height: int, width: int) -> NDArray[np.bool_]:
     return mask
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def spans_area(spans: Spans) -> int:
     """Pixels inside."""
     area = 0
@@ -163,7 +164,7 @@ def spans_area(spans: Spans) -> int:
     return area
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def spans_intersection(a: Spans, b: Spans) -> int:
     """Pixels inside both."""
     shared = i = j = 0
@@ -179,7 +180,7 @@ def spans_intersection(a: Spans, b: Spans) -> int:
     return shared
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def spans_union(a: Spans, b: Spans) -> Spans:
     """Spans of the pixels inside either."""
     united = np.empty(len(a) + len(b), np.int64)
@@ -200,7 +201,7 @@ def spans_union(a: Spans, b: Spans) -> Spans:
     return united[:n]
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def spans_moments(spans: Spans, height: int) -> tuple[int, float, float]:
     """Area, and the sums of the x and y of all pixel centres inside."""
     area = 0
@@ -218,7 +219,7 @@ def spans_moments(spans: Spans, height: int) -> tuple[int, float, float]:
     return area, sum_x, sum_y
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def text_to_spans(text: NDArray[np.uint8], size: int) -> Spans:
     """Spans of a compressed COCO RLE of `size` pixels; a single -1 says that the text is not one.
 
@@ -235,13 +236,13 @@ def text_to_spans(text: NDArray[np.uint8], size: int) -> Spans:
         while more:
             if i == len(text) or not 48 <= text[i] < 112 or shift > 50:
                 return invalid
-            code = np.int64(text[i]) - 48
+            code = int(np.int64(text[i])) - 48
             value |= (code & 31) << shift
             more = (code & 32) != 0
             shift += 5
             i += 1
             if not more and code & 16:
-                value |= np.int64(-1) << shift
+                value -= 1 << shift
         if index > 2:
             value += before
         if value < 0 or position + value > size:
@@ -259,7 +260,7 @@ def text_to_spans(text: NDArray[np.uint8], size: int) -> Spans:
     return spans[:n] if position == size else invalid
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def spans_to_text(spans: Spans, size: int) -> NDArray[np.uint8]:
     """The compressed COCO RLE of spans over `size` pixels."""
     counts = np.empty(len(spans) + 1, np.int64)

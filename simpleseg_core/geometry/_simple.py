@@ -1,19 +1,20 @@
 """Whether polygons stay simple: exact tests on integer vertices."""
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
+
+from simpleseg_core.geometry._compile import compiled
 
 Points = NDArray[np.int64]
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _turn(ax: int, ay: int, bx: int, by: int, cx: int, cy: int) -> int:
     """Twice the signed area of a triangle."""
     return (bx - ax) * (cy - ay) - (by - ay) * (cx - ax)
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def segments_meet(ax: int, ay: int, bx: int, by: int, cx: int, cy: int, dx: int, dy: int) -> bool:
     """Whether the closed segments a-b and c-d share a point."""
     if max(ax, bx) < min(cx, dx) or max(cx, dx) < min(ax, bx):
@@ -27,7 +28,7 @@ def segments_meet(ax: int, ay: int, bx: int, by: int, cx: int, cy: int, dx: int,
     return not ((a > 0 and b > 0) or (a < 0 and b < 0))
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def folds_back(ax: int, ay: int, bx: int, by: int, cx: int, cy: int) -> bool:
     """Whether the edges a-b and b-c overlap, or one of them has no length."""
     if _turn(ax, ay, bx, by, cx, cy) != 0:
@@ -35,7 +36,7 @@ def folds_back(ax: int, ay: int, bx: int, by: int, cx: int, cy: int) -> bool:
     return (bx - ax) * (cx - bx) + (by - ay) * (cy - by) <= 0
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def is_simple(points: Points) -> bool:
     """Whether a closed polygon (K, 2) neither crosses nor touches itself."""
     k = len(points)
@@ -54,7 +55,7 @@ def is_simple(points: Points) -> bool:
     return True
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def rings_apart(a: Points, b: Points) -> bool:
     """Whether the outlines of two polygons share no point."""
     for i in range(len(a)):
@@ -66,7 +67,7 @@ def rings_apart(a: Points, b: Points) -> bool:
     return True
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def is_inside(polygon: Points, x: int, y: int) -> bool:
     """Whether a point that is not on the outline lies inside a polygon (even-odd)."""
     inside = False
@@ -77,7 +78,7 @@ def is_inside(polygon: Points, x: int, y: int) -> bool:
     return inside
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def twice_area(points: Points) -> int:
     """Twice the signed area; positive when clockwise on screen."""
     total = 0
@@ -86,7 +87,7 @@ def twice_area(points: Points) -> int:
     return total
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def edges_cross(points: NDArray[np.float64]) -> bool:
     """Whether two edges of a closed polygon (K, 2) cross in their interiors; touching and overlapping do not count."""
     k = len(points)

@@ -5,13 +5,14 @@ prefix sums, so that each candidate costs the same however long it is.
 """
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
+
+from simpleseg_core.geometry._compile import compiled
 
 Corners = NDArray[np.int32]
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _chord_distance(corners: Corners, i: int, a: int, b: int) -> float:
     """Squared distance of corner i to the segment between corners a and b."""
     ax, ay = float(corners[a, 0]), float(corners[a, 1])
@@ -20,10 +21,11 @@ def _chord_distance(corners: Corners, i: int, a: int, b: int) -> float:
     length = dx * dx + dy * dy
     along = min(max((px * dx + py * dy) / length, 0.0), 1.0) if length > 0 else 0.0
     ex, ey = px - along * dx, py - along * dy
-    return ex * ex + ey * ey
+    squared: float = ex * ex + ey * ey
+    return squared
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _farthest(corners: Corners, origin: int) -> int:
     """The corner farthest from corner `origin`."""
     best, found = -1.0, origin
@@ -34,7 +36,7 @@ def _farthest(corners: Corners, origin: int) -> int:
     return found
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def douglas_peucker(corners: Corners, tolerance: float) -> NDArray[np.int64]:
     """Indices of the corners of a closed outline that Ramer, Douglas and Peucker keep; `tolerance` in pixels."""
     n = len(corners)
@@ -65,7 +67,7 @@ def douglas_peucker(corners: Corners, tolerance: float) -> NDArray[np.int64]:
     return np.flatnonzero(keep)
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def perimeter(corners: Corners, kept: NDArray[np.int64]) -> float:
     """Length of the polygon through some corners, in pixels."""
     total = 0.0
@@ -74,7 +76,7 @@ def perimeter(corners: Corners, kept: NDArray[np.int64]) -> float:
     return total
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def outline_moments(corners: Corners) -> NDArray[np.float64]:
     """Prefix sums (2N + 1, 6) of the integrals of 1, x, y, xx, xy, yy along an outline walked twice."""
     n = len(corners)
@@ -94,7 +96,7 @@ def outline_moments(corners: Corners) -> NDArray[np.float64]:
     return sums
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _best_line(sums: NDArray[np.float64], a: int, b: int) -> tuple[float, float, float, float, float]:
     """Centre, direction and stray of the stretch of outline from corner a to corner b, a < b.
 
@@ -118,7 +120,7 @@ def _best_line(sums: NDArray[np.float64], a: int, b: int) -> tuple[float, float,
     return x, y, ux, uy, length * np.sqrt(across)
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _stray(sums: NDArray[np.float64], kept: NDArray[np.int64], a: int, b: int) -> float:
     """The stray of the outline from the a-th to the b-th kept corner."""
     n = len(sums) // 2
@@ -126,7 +128,7 @@ def _stray(sums: NDArray[np.float64], kept: NDArray[np.int64], a: int, b: int) -
     return _best_line(sums, first, last if last > first else last + n)[4]
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def merge_edges(sums: NDArray[np.float64], kept: NDArray[np.int64], limit: float, least: int) -> NDArray[np.int64]:
     """Leave out kept corners while the stray grows by at most `limit` each, cheapest first, down to `least` corners."""
     k = len(kept)
@@ -161,7 +163,7 @@ def merge_edges(sums: NDArray[np.float64], kept: NDArray[np.int64], limit: float
     return kept[cost < np.inf]
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def meet_lines(
     corners: Corners, sums: NDArray[np.float64], kept: NDArray[np.int64], reach: float
 ) -> NDArray[np.float64]:

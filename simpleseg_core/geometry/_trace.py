@@ -3,9 +3,9 @@
 from typing import NamedTuple
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
+from simpleseg_core.geometry._compile import compiled
 from simpleseg_core.geometry._runs import Rows, Starts
 
 
@@ -27,7 +27,7 @@ class Outlines(NamedTuple):
     rows: Rows
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _link(starts: Starts, rows: Rows) -> NDArray[np.int64]:
     """The edge that follows each edge.
 
@@ -75,7 +75,7 @@ def _link(starts: Starts, rows: Rows) -> NDArray[np.int64]:
     return following
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _walk(
     starts: Starts, rows: Rows, column: NDArray[np.int32], owner: NDArray[np.int64]
 ) -> tuple[NDArray[np.int32], NDArray[np.int64]]:
@@ -103,7 +103,7 @@ def _walk(
     return corners[:n].copy(), offsets[: loops + 1].copy()
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _columns_of_outlines(
     rows: Rows, column: NDArray[np.int32], owner: NDArray[np.int64], left: NDArray[np.int64], base: NDArray[np.int64]
 ) -> tuple[Starts, Rows]:
@@ -122,7 +122,7 @@ def _columns_of_outlines(
     return starts, own
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def trace(starts: Starts, rows: Rows) -> Outlines:
     """All outlines of a mask given by its columns."""
     column = np.empty(len(rows), np.int32)

@@ -28,7 +28,8 @@ def order_polygon(polygon: Polygon, order: Order = "clockwise", rng: np.random.G
             raise ValueError("order `shuffled` needs a random generator: pass rng=np.random.default_rng(seed)")
         return polygon[rng.permutation(len(polygon))]
     if order == "by_x":
-        return polygon[np.lexsort((polygon[:, 1], polygon[:, 0]))]
+        leftmost_first: Polygon = polygon[np.lexsort((polygon[:, 1], polygon[:, 0]))]
+        return leftmost_first
     turned = polygon if (signed_area(polygon) >= 0) == (order == "clockwise") else polygon[::-1]
     return np.roll(turned, -_nearest_origin(turned), axis=0)
 

@@ -59,7 +59,7 @@ class _Shape:
         kept = _simplify.douglas_peucker(corners, _STAIRCASE)
         return _Contour(k, corners, _simplify.outline_moments(corners), kept, bool(self.outlines.parent[k] >= 0))
 
-    def snap(self, vertices: NDArray[np.float64], is_hole: bool) -> Points:
+    def snap(self, vertices: NDArray[np.float64] | NDArray[np.int32], is_hole: bool) -> Points:
         """Vertices in pixels -> different neighbours on the grid, clockwise."""
         scale = np.array([self.grid / self.width, self.grid / self.height])
         points = np.clip(np.rint(vertices * scale), 0, self.grid).astype(np.int64)

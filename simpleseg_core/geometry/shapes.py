@@ -25,7 +25,8 @@ def polygons_box(polygons: Sequence[Polygon]) -> NDArray[np.float64] | None:
     if not filled:
         return None
     vertices = np.concatenate(filled)
-    return np.concatenate([vertices.min(axis=0), vertices.max(axis=0)])
+    box: NDArray[np.float64] = np.concatenate([vertices.min(axis=0), vertices.max(axis=0)])
+    return box
 
 
 def interior_point(mask: Mask) -> NDArray[np.float64]:
