@@ -140,7 +140,18 @@ def build_groundingdino(architecture: str, text_encoder: Path | None = None, **c
     for key, value in overlay.items():
         setattr(settings, key, value)
     model: torch.nn.Module = build_model(settings)
+    for layer in model.get_submodule("transformer.encoder.text_layers").children():
+        layer.register_forward_pre_hook(_repeat_mask, with_kwargs=True)
     return model
+
+
+def _repeat_mask(layer: Any, arguments: Any, keywords: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
+    """Give the text layers of groundingdino-py 0.4 their masks (B, T, T) once for each head, as (B * heads, T, T).
+
+    The layer repeats them itself, but head by head where attention wants image by image, so that in a batch each
+    caption would be masked like its neighbours.
+    """
+    return arguments, keywords | {"src_mask": keywords["src_mask"].repeat_interleave(layer.nhead, dim=0)}
 
 
 def _thresholds(config: DetectConfig) -> Thresholds:

@@ -14,8 +14,8 @@ class DetectConfig(Section):
     """Phrases of the caption -> boxes."""
 
     engine: Literal["embedded", "annotations", "groundingdino", "transformers"] = "embedded"
-    """`embedded` knows RefShapes phrases and needs no weights; `annotations` passes on boxes that came with the data.
-    """
+    """`annotations` passes on boxes that came with the data; `embedded` does so too where there are some, and else
+    finds the shapes of RefShapes phrases: it needs no weights."""
     model: str = "IDEA-Research/grounding-dino-base"
     """Hub id or local folder (transformers), or checkpoint file (groundingdino)."""
     config_file: str | None = None

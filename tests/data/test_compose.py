@@ -125,12 +125,10 @@ def test_photographs_are_asked_about_what_is_plain() -> None:
 
 def test_descriptions_are_asked_about_unless_they_are_ambiguous() -> None:
     mask = np.ones((4, 4), bool)
-    row = {
-        **{"image": "a", "shard": "images/00000.tar", "width": 4, "height": 4},
-        **{"phrase": "dog", "description": "big dog", "description_source": "caption"},
-        **{"box": [0.0, 0.0, 1.0, 1.0], "point": [0.5, 0.5], "rle_counts": encode_rle(mask)["counts"]},
-        "polygons": [[[0.0, 0.0], [1.0, 0.0], [1.0, 1.0]]],
-    }
+    row: dict[str, object] = {"image": "a", "shard": "images/00000.tar", "width": 4, "height": 4}
+    row |= {"phrase": "dog", "description": "big dog", "description_source": "caption"}
+    row |= {"box": [0.0, 0.0, 1.0, 1.0], "point": [0.5, 0.5], "rle_counts": encode_rle(mask)["counts"]}
+    row |= {"polygons": [[[0.0, 0.0], [1.0, 0.0], [1.0, 1.0]]]}
     (item,) = described_views([row, row | {"description": "dog", "description_source": "ambiguous"}], {"a": "ff"})
     assert [reference.expression for reference in item.view.references] == ["big dog"]
     assert [target.phrase for target in item.view.targets] == ["dog", "dog"]

@@ -112,7 +112,6 @@ def test_photographs_go_the_whole_way(coco_tiny: Path, tmp_path: Path) -> None:
                 "coco": {"root": str(coco_tiny), "max_images": 5, "holdout": 0.4},
                 "rl_images": 2,
             },
-            "detect": {"engine": "annotations"},
             "segment": {"grabcut_iterations": 1},
         }
     )
