@@ -19,6 +19,10 @@ from simpleseg_core.ray_session import ray_session
 from simpleseg_core.stages._base import Context, Inputs, Outputs, StageResult
 
 
+_PATIENCE_S = 120.0
+"""Seconds for one image from our own server."""
+
+
 @dataclass(frozen=True, slots=True)
 class _Source:
     """Where rows come from, and under which public name a server of our own stands."""
@@ -68,7 +72,9 @@ def _refshapes(config: Config, work: Path) -> Iterator[_Source]:
         tables = read_metadata(WebConfig(metadata=str(metadata)))
         # Tables must not depend on the port of the day: the site keeps its name, only connections are redirected.
         routes = {f"{urlsplit(BASE_URL).netloc}:80": urlsplit(base_url).netloc}
-        yield _Source(identity, tables, config.ingest, routes=routes, truth=site / "truth.parquet")
+        # The tables must not depend on how busy the machine is either.
+        patient = config.ingest.model_copy(update={"timeout_s": max(config.ingest.timeout_s, _PATIENCE_S)})
+        yield _Source(identity, tables, patient, routes=routes, truth=site / "truth.parquet")
 
 
 @contextmanager
