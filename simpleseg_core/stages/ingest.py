@@ -18,7 +18,6 @@ from simpleseg_core.data.web_view import BASE_URL, serve_folder, web_view
 from simpleseg_core.ray_session import ray_session
 from simpleseg_core.stages._base import Context, Inputs, Outputs, StageResult
 
-
 _PATIENCE_S = 120.0
 """Seconds for one image from our own server."""
 
