@@ -20,7 +20,7 @@ from simpleseg_core.viz import Curve, curves_svg, intervals_svg, series_colour, 
 
 _HERE = Path(__file__).parent
 _GALLERY = 12
-_LEADING_CURVES = ("loss", "loss_first_coordinate", "reward", "reward/iou", "iou", "valid")
+_LEADING_CURVES = ("loss", "loss_first_coordinate", "reward", "reward_iou", "valid", "answer_tokens")
 """Shown first, in this order; the rest of a stage's curves is folded away."""
 
 
