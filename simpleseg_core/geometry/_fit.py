@@ -156,14 +156,12 @@ def _linked(points: Points) -> Ring:
 def refine(starts: Starts, rows: Rows, frame: Frame, points: Points, limit: float, least: int, sweeps: int) -> Points:
     """Fit a simple clockwise polygon (K, 2) on the grid to a shape given by its columns.
 
-    First every vertex settles; then vertices whose loss costs at most `limit` pixels go, cheapest first, down to
-    `least`, and their neighbours settle; then all settle again, at most `sweeps` times.
+    Vertices whose loss costs at most `limit` pixels go, cheapest first, down to `least`, and their neighbours settle;
+    then all settle, at most `sweeps` times.
     """
     ring = _linked(points)
     k = left = len(points)
     crossed = np.empty(frame.width, np.int32)
-    for i in range(k):
-        _settle(starts, rows, frame, crossed, ring, i, 1)
     cost = np.empty(k)
     for i in range(k):
         cost[i] = _removal_cost(starts, rows, frame, crossed, ring, i)

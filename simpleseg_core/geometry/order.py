@@ -13,8 +13,10 @@ Order = Literal["clockwise", "counter_clockwise", "shuffled", "by_x"]
 
 def signed_area(polygon: NDArray[np.float64]) -> float:
     """Area by the shoelace formula, in squared units of the vertices; positive when clockwise on screen (y down)."""
-    following = np.roll(polygon, -1, axis=0)
-    return float((polygon[:, 0] * following[:, 1] - following[:, 0] * polygon[:, 1]).sum() / 2)
+    if not len(polygon):
+        return 0.0
+    x, y = polygon[:, 0], polygon[:, 1]
+    return float(x[:-1] @ y[1:] - x[1:] @ y[:-1] + x[-1] * y[0] - x[0] * y[-1]) / 2
 
 
 def order_polygon(polygon: Polygon, order: Order = "clockwise", rng: np.random.Generator | None = None) -> Polygon:
@@ -31,7 +33,8 @@ def order_polygon(polygon: Polygon, order: Order = "clockwise", rng: np.random.G
         leftmost_first: Polygon = polygon[np.lexsort((polygon[:, 1], polygon[:, 0]))]
         return leftmost_first
     turned = polygon if (signed_area(polygon) >= 0) == (order == "clockwise") else polygon[::-1]
-    return np.roll(turned, -_nearest_origin(turned), axis=0)
+    start = _nearest_origin(turned)
+    return np.concatenate([turned[start:], turned[:start]])
 
 
 def order_polygons(
