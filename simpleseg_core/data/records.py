@@ -41,7 +41,7 @@ INGEST = pa.schema(
 """One row for each row of metadata; `status` is `ok` or the reason of the failure; width and height are those of the
 stored image, the original ones those of the image as served, which `sha256` and `bytes` describe too;
 `hash` (md5, sha256 or phash) is what the metadata promised of the image; `annotations` is JSON that came
-with the data (for COCO: a list of {"phrase", "box", "rle"}), empty otherwise."""
+with the data (for COCO: a list of {"phrase", "box", "rle_counts", "crowd"}), empty otherwise."""
 
 BOXES = pa.schema(
     [
