@@ -32,6 +32,13 @@ class Spool:
         Image.fromarray(image).save(file)
         self._append({"step": step, "image": name, "file": file.name})
 
+    def last_step(self) -> int:
+        """The highest step that anything was reported at; 0 where nothing was."""
+        offset, last = 0, 0
+        while batch := list(self.read(offset)):
+            offset, last = batch[-1][0], max(last, *(event["step"] for _, event in batch))
+        return last
+
     @property
     def events(self) -> Path:
         return self.folder / "events.jsonl"

@@ -116,7 +116,8 @@ class StageRun:
 
     def log_result(self, stage: str, result: StageResult) -> None:
         """Headline numbers (on the parent too), tables as CSV, pictures."""
-        self.store.numbers(self.run_id, result.metrics)
+        # At the end of the curves: a number of the same name must not look like their start.
+        self.store.numbers(self.run_id, result.metrics, self.tracker.last_step())
         parent = os.environ.get(PARENT_VARIABLE)
         if parent and stage != "report":  # what the report repeats, the parent gets as its headline
             self.store.numbers(parent, {f"{stage}/{key}": value for key, value in result.metrics.items()})

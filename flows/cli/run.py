@@ -107,7 +107,8 @@ def _stage_failed(error: "StageFailedError", verbose: bool) -> typer.Exit:
         err.print(f"  {escape(line)}", soft_wrap=True)
     err.print(
         f"Cure the cause, then `simpleseg run` goes on with {error.stage}; "
-        f"`simpleseg stage {error.stage}` runs it alone."
+        f"`simpleseg stage {error.stage}` runs it alone.",
+        soft_wrap=True,
     )
     return typer.Exit(FAILED)
 

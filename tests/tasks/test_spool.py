@@ -20,11 +20,13 @@ def _report(spool: Spool, worker: int) -> None:
 def test_events_come_back_in_order_and_in_batches(tmp_path: Path) -> None:
     spool = Spool(tmp_path)
     assert list(spool.read()) == []
+    assert spool.last_step() == 0
     for step in range(7):
         spool.metrics({"loss": np.float32(step)}, step)
     first = list(spool.read(limit=4))
     rest = list(spool.read(first[-1][0]))
     assert [event["step"] for _, event in first + rest] == list(range(7))
+    assert spool.last_step() == 6
 
 
 def test_processes_that_write_at_once_do_not_mix_their_lines(tmp_path: Path) -> None:
