@@ -1,7 +1,8 @@
-"""The tables that stages hand to one another: one pyarrow schema for each kind of row, and how they are read and written.
+"""The tables that stages hand to one another: a pyarrow schema for each kind of row, read and written.
 
-Every table names its image by `image` (the key inside the tar shard) and `shard` (the tar's file name). Boxes and points are normalised
-to [0, 1] on pixel edges (x right, y down); boxes are xyxy; masks are COCO RLE (`rle_counts`, with `height` and `width` in pixels).
+Every table names its image by `image` (the key inside the tar shard) and `shard` (the tar, relative to the data root).
+Boxes and points are normalised to [0, 1] on pixel edges (x right, y down); boxes are xyxy; masks are COCO RLE
+(`rle_counts`, with `height` and `width` in pixels).
 """
 
 from collections.abc import Sequence
@@ -60,11 +61,23 @@ BOXES = pa.schema(
 """One row for each detected instance; the span counts characters of the caption."""
 
 MASKS = pa.schema(
-    [*BOXES, ("rle_counts", pa.string()), ("predicted_iou", pa.float32()), ("stability", pa.float32()), ("segmenter", pa.string())]
+    [
+        *BOXES,
+        ("rle_counts", pa.string()),
+        ("predicted_iou", pa.float32()),
+        ("stability", pa.float32()),
+        ("segmenter", pa.string()),
+    ]
 )
 
 POLYGONS = pa.schema(
-    [*MASKS, ("point", pa.list_(pa.float64(), 2)), ("polygons", _POLYGONS), ("points", pa.int32()), ("roundtrip_iou", pa.float32())]
+    [
+        *MASKS,
+        ("point", pa.list_(pa.float64(), 2)),
+        ("polygons", _POLYGONS),
+        ("points", pa.int32()),
+        ("roundtrip_iou", pa.float32()),
+    ]
 )
 
 DESCRIPTIONS = pa.schema([*POLYGONS, ("description", pa.string()), ("description_source", pa.string())])
@@ -88,7 +101,7 @@ PROMPTS = pa.schema(
         ("box", pa.list_(pa.float64())),  # not of fixed size: parquet cannot read such a list back where one is null
     ]
 )
-"""A query with its exact mask: an RL prompt or a benchmark item. `targets` is 0 where the answer is `[]`; `box` is then null."""
+"""A query with its exact mask: an RL prompt or a benchmark item. Where the answer is `[]`, `targets` is 0, `box` null."""
 
 PREDICTIONS = pa.schema(
     [
@@ -123,7 +136,9 @@ def read_rows(path: Path, schema: pa.Schema) -> list[dict[str, Any]]:
     """
     files = [path] if path.is_file() else sorted(path.glob("*.parquet"))
     if not files:
-        raise FileNotFoundError(f"{path}: no parquet file here; run the stage that writes it first (`simpleseg status`)")
+        raise FileNotFoundError(
+            f"{path}: no parquet file here; run the stage that writes it first (`simpleseg status`)"
+        )
     return [row for file in files for row in _read_file(file, schema)]
 
 
@@ -134,6 +149,8 @@ def _read_file(file: Path, schema: pa.Schema) -> list[dict[str, Any]]:
         raise ValueError(f"{file}: not a readable parquet file ({error}); delete it and run its stage again") from error
     missing = [name for name in schema.names if name not in table.column_names]
     if missing:
-        raise ValueError(f"{file}: columns {missing} are missing; it was written by another version, run its stage again")
+        raise ValueError(
+            f"{file}: columns {missing} are missing; it was written by another version, run its stage again"
+        )
     rows: list[dict[str, Any]] = table.select(schema.names).to_pylist()
     return rows

@@ -11,7 +11,7 @@ from PIL import Image
 
 
 def write_shard(images: Iterable[tuple[str, bytes]], path: Path) -> None:
-    """Write (member name, encoded bytes) pairs to a tar, whole or not at all, with the same bytes for the same input."""
+    """Write (member name, encoded bytes) pairs to a tar, whole or not at all, the same bytes for the same input."""
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_suffix(".tar.tmp")
     with tarfile.open(temporary, "w") as tar:
@@ -58,7 +58,9 @@ class ImageStore:
         """
         path = self.folder / shard
         if key not in _members(path):
-            raise KeyError(f"{path}: no image {key}; the table and the shard come from different runs, run the stage again")
+            raise KeyError(
+                f"{path}: no image {key}; the table and the shard come from different runs, run the stage again"
+            )
         offset, size = _members(path)[key]
         with path.open("rb") as file:
             file.seek(offset)
