@@ -16,7 +16,7 @@ def test_messages_tell_the_start_and_the_end(
         progress.start(1000, "images")
         for _ in range(1000):
             progress.advance()
-    messages = [parse_progress(line) for line in capsys.readouterr().out.splitlines()]
+    messages = [parse_progress(line) for line in capsys.readouterr().out.strip("\n").split("\n")]
     assert messages[0] == ProgressMessage("images", 0, 1000)
     assert messages[-1] == ProgressMessage("images", 1000, 1000)
     assert len(messages) < 100  # not one a step
