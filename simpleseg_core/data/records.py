@@ -101,7 +101,7 @@ PROMPTS = pa.schema(
         ("box", pa.list_(pa.float64())),  # not of fixed size: parquet cannot read such a list back where one is null
     ]
 )
-"""A query with its exact mask: an RL prompt or a benchmark item. Where the answer is `[]`, `targets` is 0, `box` null."""
+"""A query with its exact mask: an RL prompt or a benchmark item. For the answer `[]`, `targets` is 0, `box` null."""
 
 PREDICTIONS = pa.schema(
     [
