@@ -1,5 +1,6 @@
 """From a mask to the polygons that say it best in few points."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
@@ -17,6 +18,8 @@ from simpleseg_core.geometry.rle import rle_size, rle_spans
 
 Holes = Literal["bridge", "drop"]
 Points = NDArray[np.int64]
+Rings = dict[int, Points]
+Redraw = Callable[[int, float], Points]
 
 GRID = 1000
 """Steps of the text along each side of the image: vertices lie where both styles of the grammar can say them."""
@@ -28,9 +31,12 @@ _PRICE = 5.5
 _MERGE_SHARE = 0.5
 # Corners nearer than this to a chord, in pixels, are steps of the staircase that a straight edge becomes.
 _STAIRCASE = 0.75
+_COARSE = 0.004
 _REACH = 4.0
 _SWEEPS = 1
 _MOST_REFINED = 2000
+# Above every cost in pixels, below that of a vertex that cannot go.
+_ANY_PRICE = 1e18
 # The loss of IoU, relative to the tolerance, past which an outline gets more vertices.
 _WORST = 20.0
 
@@ -55,9 +61,10 @@ class _Shape:
     width: int
     grid: int
 
-    def contour(self, k: int) -> _Contour:
+    def contour(self, k: int, steps: float) -> _Contour:
+        """Outline k without the corners that lie within `steps` pixels of a chord."""
         corners = self.outlines.corners[self.outlines.offsets[k] : self.outlines.offsets[k + 1]]
-        kept = _simplify.douglas_peucker(corners, _STAIRCASE)
+        kept = _simplify.douglas_peucker(corners, steps)
         return _Contour(k, corners, _simplify.outline_moments(corners), kept, bool(self.outlines.parent[k] >= 0))
 
     def snap(self, vertices: NDArray[np.float64] | NDArray[np.int32], is_hole: bool) -> Points:
@@ -108,20 +115,12 @@ def mask_to_polygons(
     chosen = _chosen(shape.outlines, min_area, holes)
     if not chosen:
         return []
-    contours = {k: shape.contour(k) for k in chosen}
-    if not fit:
-        rings = {k: _thinned(shape, contour, tolerance) for k, contour in contours.items()}
-    else:
-        length = max(_simplify.perimeter(contour.corners, contour.kept) for contour in contours.values())
-        price = _PRICE * (tolerance * length) ** 1.5
-        rings = _fitted(shape, contours, price, max_points)
-        while max_points is None and _stray(shape, chosen, rings) > _WORST * tolerance:
-            # What looks long and thin to the tolerance, such as noise, gets the vertices that it needs after all.
-            price = price / 4 if price > 1e-3 else 0.0
-            rings = _fitted(shape, contours, price, None)
-            if price == 0:
-                break
-    polygons = [polygon / grid for polygon in _joined(shape, contours, rings, max_points is not None)]
+    # Finer tolerances than this see the staircase of the pixels, and need it.
+    steps = _STAIRCASE * min(1.0, tolerance / _COARSE)
+    contours = {k: shape.contour(k, steps) for k in chosen}
+    draw = _fitted if fit else _thinned
+    rings, redraw = draw(shape, contours, tolerance, max_points)
+    polygons = [polygon / grid for polygon in _joined(shape, contours, rings, redraw)]
     return order_polygons(polygons, order, rng)
 
 
@@ -176,7 +175,28 @@ def _chosen(outlines: Outlines, min_area: float, holes: Holes) -> list[int]:
     return [int(k) for k in np.flatnonzero(wanted)]
 
 
-def _thinned(shape: _Shape, contour: _Contour, tolerance: float) -> Points:
+def _thinned(
+    shape: _Shape, contours: dict[int, _Contour], tolerance: float, max_points: int | None
+) -> tuple[Rings, Redraw | None]:
+    """Rings of the corners that Douglas and Peucker keep, and how to draw one again at a share of the tolerance."""
+
+    def draw(k: int, share: float) -> Points:
+        return _corners_kept(shape, contours[k], share * tolerance)
+
+    rings = {k: draw(k, 1.0) for k in contours}
+    if max_points is None:
+        return rings, draw
+    largest = max((k for k in contours if not contours[k].is_hole), key=shape.area)
+    while _points(contours, rings) > max_points:
+        tolerance = max(1.25 * tolerance, 1e-3)
+        rings = {k: draw(k, 1.0) for k in rings if k == largest or shape.area(k) > tolerance * shape.area(largest)}
+        rings = {k: ring for k, ring in rings.items() if not contours[k].is_hole or shape.outlines.parent[k] in rings}
+        if tolerance > 1:
+            return {largest: _box(shape, contours[largest])[:max_points]}, None
+    return rings, None
+
+
+def _corners_kept(shape: _Shape, contour: _Contour, tolerance: float) -> Points:
     """Corners that Douglas and Peucker keep; fewer are left out where the polygon would cross itself."""
     limit = tolerance * _simplify.perimeter(contour.corners, contour.kept)
     while limit > _STAIRCASE / 2:
@@ -198,19 +218,32 @@ def _box(shape: _Shape, contour: _Contour) -> Points:
     """The box of an outline on the grid, at least one step wide and high."""
     scale = np.array([shape.grid / shape.width, shape.grid / shape.height])
     x1, y1 = np.minimum(np.floor(contour.corners.min(axis=0) * scale), shape.grid - 1).astype(np.int64)
-    x2, y2 = np.maximum(np.ceil(contour.corners.max(axis=0) * scale).astype(np.int64), (x1 + 1, y1 + 1))
+    far = np.minimum(np.ceil(contour.corners.max(axis=0) * scale), shape.grid).astype(np.int64)
+    x2, y2 = np.maximum(far, (x1 + 1, y1 + 1))
     return np.array([[x1, y1], [x2, y1], [x2, y2], [x1, y2]])
 
 
-def _fitted(shape: _Shape, contours: dict[int, _Contour], price: float, max_points: int | None) -> dict[int, Points]:
-    """Fitted rings of the outlines that are worth their vertices, where a vertex costs `price` pixels."""
-    if price <= 0 and max_points is None:
+def _fitted(
+    shape: _Shape, contours: dict[int, _Contour], tolerance: float, max_points: int | None
+) -> tuple[Rings, Redraw | None]:
+    """Fitted rings of the outlines that are worth their vertices, and how to draw one again at a share of the price."""
+    length = max(_simplify.perimeter(contour.corners, contour.kept) for contour in contours.values())
+    price = _PRICE * (tolerance * length) ** 1.5
+    if max_points is not None:
+        return _capped(shape, contours, price, max_points), None
+    rings = _priced(shape, contours, price)
+    while price > 0 and _loss(shape, contours, rings) > _WORST * tolerance:
+        # What looks long and thin to the tolerance, such as noise, gets the vertices that it needs after all.
+        price = price / 4 if price > 1e-3 else 0.0
+        rings = _priced(shape, contours, price)
+    return rings, lambda k, share: _ring(shape, contours[k], share * price, share * price)
+
+
+def _priced(shape: _Shape, contours: dict[int, _Contour], price: float) -> Rings:
+    """Rings where a vertex costs `price` pixels; every corner where it costs nothing."""
+    if price <= 0:
         return {k: _exact(shape, contour) for k, contour in contours.items()}
-    if max_points is None:
-        return {k: _ring(shape, contours[k], price, price) for k in _worthwhile(shape, contours, price)}
-    coarse = _affordable(shape, contours, price, max_points)
-    rings = {k: _ring(shape, contours[k], coarse, price) for k in _worthwhile(shape, contours, coarse)}
-    return _capped(shape, contours, rings, max(price, 1.0), max_points)
+    return {k: _ring(shape, contours[k], price, price) for k in _worthwhile(shape, contours, price)}
 
 
 def _worthwhile(shape: _Shape, contours: dict[int, _Contour], price: float) -> list[int]:
@@ -267,43 +300,57 @@ def _affordable(shape: _Shape, contours: dict[int, _Contour], price: float, max_
         price *= 1.5
 
 
-def _capped(
-    shape: _Shape, contours: dict[int, _Contour], rings: dict[int, Points], price: float, max_points: int
-) -> dict[int, Points]:
-    """Raise the price of a vertex until all rings together have at most `max_points`."""
+def _capped(shape: _Shape, contours: dict[int, _Contour], price: float, max_points: int) -> Rings:
+    """Rings of at most `max_points` in all: the price of a vertex rises until that is so."""
+    coarse = _affordable(shape, contours, price, max_points)
+    rings = {k: _ring(shape, contours[k], coarse, price) for k in _worthwhile(shape, contours, coarse)}
     largest = max((k for k in rings if not contours[k].is_hole), key=shape.area)
-    while (excess := _points(contours, rings) - max_points) > 0 and len(rings) > 1:
+    price = max(price, 1.0)
+    while len(rings) > 1 and _points(contours, rings) > max_points:
         price *= 1.2
-        for k in sorted(rings, key=shape.area):
-            if k not in rings or (excess := _points(contours, rings) - max_points) <= 0:
-                continue
-            if k != largest and shape.area(k) < price * (len(rings[k]) + 2 * contours[k].is_hole):
-                gone = [j for j in rings if j == k or shape.outlines.parent[j] == k]
-                rings = {j: ring for j, ring in rings.items() if j not in gone}
-            else:
-                rings[k] = _refined(shape, contours[k], rings[k], price, max(3, len(rings[k]) - excess))
-    if excess > 0:
-        rings = {largest: _refined(shape, contours[largest], rings[largest], np.inf, max_points)}
+        rings = _cheaper(shape, contours, rings, price, max_points, largest)
     if len(rings[largest]) > max_points:
-        return {largest: _box(shape, contours[largest])[:max_points]}
+        rings = {largest: _refined(shape, contours[largest], rings[largest], _ANY_PRICE, max_points)}
+    return rings if _points(contours, rings) <= max_points else {largest: _box(shape, contours[largest])[:max_points]}
+
+
+def _cheaper(
+    shape: _Shape, contours: dict[int, _Contour], rings: Rings, price: float, max_points: int, largest: int
+) -> Rings:
+    """The rings at a higher price: the smallest first, they lose vertices or go, until the rest is few enough."""
+    for k in sorted(rings, key=shape.area):
+        excess = _points(contours, rings) - max_points
+        if k not in rings or excess <= 0:
+            continue
+        if k != largest and shape.area(k) < price * (len(rings[k]) + 2 * contours[k].is_hole):
+            rings = {j: ring for j, ring in rings.items() if j != k and shape.outlines.parent[j] != k}
+        else:
+            least = max(3, len(rings[k]) - excess)
+            rings = rings | {k: _refined(shape, contours[k], rings[k], price, least)}
     return rings
 
 
-def _points(contours: dict[int, _Contour], rings: dict[int, Points]) -> int:
+def _points(contours: dict[int, _Contour], rings: Rings) -> int:
     """Vertices of all rings; a bridge repeats two."""
     return sum(len(ring) + 2 * contours[k].is_hole for k, ring in rings.items())
 
 
-def _joined(shape: _Shape, contours: dict[int, _Contour], rings: dict[int, Points], capped: bool) -> list[Points]:
+def _joined(shape: _Shape, contours: dict[int, _Contour], rings: Rings, redraw: Redraw | None) -> list[Points]:
     """One ring for each outer outline, its holes bridged.
 
-    Where fitted outlines meet each other, holes are left out if points are `capped`, or else every corner is kept.
+    Where outlines that lie close meet each other they are drawn again, finer and finer; without `redraw`, which spends
+    vertices, holes are left out.
     """
     joined = []
     for k in (k for k in rings if not contours[k].is_hole):
         within = [j for j in rings if shape.outlines.parent[j] == k]
         ring, holes = rings[k], _nested(rings[k], [rings[j] for j in within])
-        if len(holes) < len(within) and not capped:
+        share = 1.0
+        while redraw and len(holes) < len(within) and share > 0.001:
+            share /= 8
+            ring = redraw(k, share)
+            holes = _nested(ring, [redraw(j, share) for j in within])
+        if redraw and len(holes) < len(within):
             ring, holes = _exact(shape, contours[k]), [_exact(shape, contours[j]) for j in within]
         joined.append(bridge(ring, [np.ascontiguousarray(hole[::-1]) for hole in holes]) if holes else ring)
     return joined
@@ -319,12 +366,12 @@ def _nested(ring: Points, holes: list[Points]) -> list[Points]:
     return nested
 
 
-def _stray(shape: _Shape, chosen: list[int], rings: dict[int, Points]) -> float:
+def _loss(shape: _Shape, contours: dict[int, _Contour], rings: Rings) -> float:
     """1 - IoU of fitted rings with the outlines that were to be drawn, part by part."""
     wrong = total = 0
-    for k in chosen:
-        sign_area = shape.area(k) * (1 if shape.outlines.parent[k] < 0 else -1)
-        total += sign_area
+    for k in contours:
+        signed = shape.area(k) * (1 if shape.outlines.parent[k] < 0 else -1)
+        total += signed
         wrong += shape.area(k) if k not in rings else _wrong(shape, k, rings[k])
     return wrong / max(total, 1)
 
