@@ -199,6 +199,8 @@ def _draw(found: dict[str, list[dict[str, float]]], plot: Path) -> None:
                     [p["tokens"] for p in points], [p["iou"] for p in points], "o-", ms=3, label=name.rsplit(",", 1)[0]
                 )
         panel.set(title=f"{size} objects", xlabel="tokens a mask", xscale="log", ylim=(0.7, 1.0))
+        panel.set_xticks([40, 80, 160, 320, 640], [40, 80, 160, 320, 640])
+        panel.minorticks_off()
         panel.grid(alpha=0.3)
     panels[0].set_ylabel("mean IoU")
     panels[0].legend(loc="lower right")
