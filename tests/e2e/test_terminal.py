@@ -29,8 +29,13 @@ def start(workspace: Workspace, *arguments: str) -> "subprocess.Popen[str]":
     with (workspace.root / "said.log").open("w") as output:
         return subprocess.Popen(
             [str(Path(sys.executable).with_name("simpleseg")), *arguments], cwd=workspace.root, env=environment,
-            stdout=output, stderr=subprocess.STDOUT, text=True, start_new_session=True,
+            stdout=output, stderr=subprocess.STDOUT, text=True, start_new_session=True, preexec_fn=_listen_to_ctrl_c,
         )  # fmt: skip
+
+
+def _listen_to_ctrl_c() -> None:
+    """As in a terminal: a suite started in the background hands its deafness to SIGINT on to its children."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 def said(workspace: Workspace) -> str:
@@ -48,7 +53,7 @@ def test_ctrl_c_stops_the_stage_and_the_next_run_goes_on(workspace: Workspace) -
     process = start(workspace, "run")
     wait_for(lambda: "working on images" in said(workspace), process, workspace)
     process.send_signal(signal.SIGINT)
-    assert process.wait() == 130, said(workspace)
+    assert process.wait(timeout=120) == 130, said(workspace)
     assert "`simpleseg run` goes on where this stopped" in " ".join(said(workspace).split())
     assert runs(workspace) == []
     (workspace.root / "wait").unlink()
