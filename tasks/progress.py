@@ -5,6 +5,7 @@ import logging
 import os
 import sys
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -50,7 +51,7 @@ def open_progress() -> Iterator[Progress]:
         yield LogProgress()
 
 
-class _Paced:
+class _Paced(ABC):
     """Counts, and shows the count at most once in an interval (and always at both ends)."""
 
     interval_s = 1.0
@@ -72,8 +73,9 @@ class _Paced:
         self._shown_at = time.monotonic()
         self.show()
 
+    @abstractmethod
     def show(self) -> None:
-        raise NotImplementedError
+        """Show the description, and how much of how much is done."""
 
 
 class MessageProgress(_Paced):
