@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from simpleseg_core.config.files import Change, ConfigError, changes, dump_yaml, load_config, load_profile
-from tasks.state import write_text
+from simpleseg_core.files import write_text
 from tasks.workspace import Workspace
 
 

@@ -16,8 +16,8 @@ from threading import Event
 import psutil
 
 from simpleseg_core.config import TrackingConfig
+from simpleseg_core.files import read_state, write_json
 from tasks.processes import is_alive, own_environment, stop_tree
-from tasks.state import read_state, write_state
 from tasks.workspace import Workspace, store_uri
 
 _HOST = "127.0.0.1"
@@ -122,7 +122,7 @@ def serve(workspace: Workspace, tracking: TrackingConfig, ports: tuple[int, int]
     try:
         _wait(f"{servers.prefect}/api/health", processes[0], workspace.state / "prefect.log", stop)
         _wait(f"{servers.mlflow}/health", processes[1], workspace.state / "mlflow.log", stop)
-        write_state(workspace.ui_state, {**asdict(servers), "pid": os.getpid()})
+        write_json(workspace.ui_state, {**asdict(servers), "pid": os.getpid()})
         yield servers
     finally:
         workspace.ui_state.unlink(missing_ok=True)

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from typing import Any
 
-from tasks.state import read_state
+from simpleseg_core.files import read_state
 from tasks.workspace import Workspace
 
 METRICS = {"giou": "gIoU", "ciou": "cIoU", "acc50": "Acc@0.5", "valid": "valid", "tokens": "tokens"}

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from tasks.state import write_text
+from simpleseg_core.files import write_text
 
 
 @dataclass(slots=True)

@@ -16,8 +16,8 @@ from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
 from simpleseg_core.config.files import changes, read_yaml
+from simpleseg_core.files import read_state
 from tasks.processes import is_alive, own_environment, stop_tree
-from tasks.state import read_state
 from tasks.workspace import Workspace
 
 _CHATTER = (

@@ -11,10 +11,10 @@ from pathlib import Path
 from types import FrameType
 
 from simpleseg_core.config.files import ConfigError, dump_yaml, load_config
+from simpleseg_core.files import write_json, write_text
 from simpleseg_core.stages import STAGES, Context, StageResult, load_stage
 from tasks.processes import is_alive
 from tasks.progress import open_progress
-from tasks.state import write_state, write_text
 from tasks.workspace import Workspace
 
 _log = logging.getLogger(__name__)
@@ -50,8 +50,8 @@ def run_stage(workspace: Workspace, name: str) -> StageResult:
         write_text(workspace.resolved_config(name), dump_yaml(config))
         context = Context(work=_made(workspace.work(name)), tracker=run.tracker, progress=progress)
         result = stage(config, spec.inputs, spec.outputs, context)
-        write_state(workspace.metrics(name), {key: float(value) for key, value in result.metrics.items()})
-        write_state(
+        write_json(workspace.metrics(name), {key: float(value) for key, value in result.metrics.items()})
+        write_json(
             workspace.tracking(name) / "tables.json",
             {key: [dict(row) for row in rows] for key, rows in result.tables.items()},
         )

@@ -22,11 +22,11 @@ from PIL import Image
 
 from simpleseg_core.config import Config, TrackingConfig
 from simpleseg_core.config.files import dump_yaml
+from simpleseg_core.files import read_state, write_json
 from simpleseg_core.stages import STAGES, StageResult
 from tasks.curves import Curves
 from tasks.lineage import fingerprint, git_tags, input_hashes, stage_settings
 from tasks.spool import Spool
-from tasks.state import read_state, write_state
 from tasks.workspace import Workspace, store_uri
 
 _log = logging.getLogger(__name__)
@@ -88,8 +88,9 @@ class Store:
             self.client.log_batch(run_id, params=params[at : at + _PARAMS])
 
     def numbers(self, run_id: str, values: Mapping[str, float], step: int = 0) -> None:
-        now = _now_ms()
-        metrics = [Metric(_name(key), float(value), now, step) for key, value in values.items()]
+        # MLflow shows the latest of a step: later than a point of the same millisecond.
+        latest = _now_ms() + 1
+        metrics = [Metric(_name(key), float(value), latest, step) for key, value in values.items()]
         for at in range(0, len(metrics), _BATCH):
             self.client.log_batch(run_id, metrics=metrics[at : at + _BATCH])
 
@@ -136,7 +137,7 @@ def stage_run(workspace: Workspace, stage: str, config: Config) -> Iterator[Stag
     run_id = _continue_or_start(workspace, store, stage, config, hashes)
     with ExitStack() as stack:
         state = {"run_id": run_id, "fingerprint": _fingerprint(config, stage, hashes)}
-        write_state(spool.folder / "run.json", state | {"status": "running"})
+        write_json(spool.folder / "run.json", state | {"status": "running"})
         curves = Curves(workspace.curves(stage))
         if "model" in STAGES[stage].outputs:
             curves.write()  # DVC asks for the file of a training stage even when the stage is switched off
@@ -150,10 +151,10 @@ def stage_run(workspace: Workspace, stage: str, config: Config) -> Iterator[Stag
             status = "FAILED" if isinstance(error, Exception) else "KILLED"
             with suppress(MlflowException):  # the stage's error is the one to tell
                 store.client.set_terminated(run_id, status)
-            write_state(spool.folder / "run.json", state | {"status": status.lower()})
+            write_json(spool.folder / "run.json", state | {"status": status.lower()})
             raise
         store.client.set_terminated(run_id, "FINISHED")
-        write_state(spool.folder / "run.json", state | {"status": "finished"})
+        write_json(spool.folder / "run.json", state | {"status": "finished"})
 
 
 def _continue_or_start(
@@ -248,7 +249,7 @@ class _Shipper(threading.Thread):
             if "image" in event:
                 self._ship_image(event)
         self._shipped = batch[-1][0]
-        write_state(self._offset_file, {"offset": self._shipped})
+        write_json(self._offset_file, {"offset": self._shipped})
         return True
 
     def _ship_image(self, event: Mapping[str, Any]) -> None:
@@ -321,7 +322,7 @@ def _open_parent(workspace: Workspace, store: Store, config: Config, flow_run_id
     run_id = store.start("pipeline", {"simpleseg.profile": config.profile, **tags})
     store.params(run_id, settings)
     store.client.log_text(run_id, dump_yaml(config), "params.yaml")
-    write_state(workspace.pipeline_state, {"run_id": run_id, "fingerprint": fingerprint(settings)})
+    write_json(workspace.pipeline_state, {"run_id": run_id, "fingerprint": fingerprint(settings)})
     return run_id
 
 

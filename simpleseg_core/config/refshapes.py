@@ -25,7 +25,7 @@ class ExpressionWeights(Section):
     multiple: float = Field(0.08, ge=0)
     """"all red shapes": two targets or more."""
     none: float = Field(0.07, ge=0)
-    """Nothing matches, although the colour is there and so is the shape."""
+    """Nothing matches, although the colour is there or the shape is."""
 
     @model_validator(mode="after")
     def _something_is_asked(self) -> "ExpressionWeights":

@@ -12,6 +12,8 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from simpleseg_core.files import replacing
+
 _IMAGE = [("image", pa.string()), ("shard", pa.string()), ("width", pa.int32()), ("height", pa.int32())]
 _BOX = [("box", pa.list_(pa.float64(), 4)), ("score", pa.float32())]
 _POLYGONS = pa.list_(pa.list_(pa.list_(pa.float64(), 2)))
@@ -121,10 +123,8 @@ PREDICTIONS = pa.schema(
 
 def write_table(rows: Sequence[dict[str, Any]], schema: pa.Schema, path: Path) -> None:
     """Write rows to a parquet file at once or not at all: a temporary file is renamed into place."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_suffix(path.suffix + ".tmp")
-    pq.write_table(pa.Table.from_pylist(list(rows), schema=schema), temporary, compression="zstd")
-    temporary.replace(path)
+    with replacing(path) as partial:
+        pq.write_table(pa.Table.from_pylist(list(rows), schema=schema), partial, compression="zstd")
 
 
 def read_rows(path: Path, schema: pa.Schema) -> list[dict[str, Any]]:

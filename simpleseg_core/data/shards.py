@@ -9,17 +9,16 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from simpleseg_core.files import replacing
+
 
 def write_shard(images: Iterable[tuple[str, bytes]], path: Path) -> None:
     """Write (member name, encoded bytes) pairs to a tar, whole or not at all, the same bytes for the same input."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_suffix(".tar.tmp")
-    with tarfile.open(temporary, "w") as tar:
+    with replacing(path) as partial, tarfile.open(partial, "w") as tar:
         for name, data in images:
             member = tarfile.TarInfo(name)
             member.size = len(data)
             tar.addfile(member, BytesIO(data))
-    temporary.replace(path)
 
 
 def encode_jpeg(image: np.ndarray, quality: int = 92) -> bytes:

@@ -42,7 +42,8 @@ def interior_point(mask: Mask) -> NDArray[np.float64]:
     inside = mask[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
     padded = np.pad(inside, 1).astype(np.uint8)
     distance = cv2.distanceTransform(padded, cv2.DIST_L2, cv2.DIST_MASK_PRECISE)[1:-1, 1:-1]
-    y, x = np.unravel_index(int(distance.argmax()), inside.shape)
+    # Squares are whole numbers: equal distances must tie, and the last bit of OpenCV's roots varies from call to call.
+    y, x = np.unravel_index(int(np.rint(distance**2).argmax()), inside.shape)
     return np.array([(columns[0] + x + 0.5) / mask.shape[1], (rows[0] + y + 0.5) / mask.shape[0]])
 
 

@@ -8,6 +8,7 @@ import torch
 from safetensors import safe_open
 from safetensors.torch import save_file
 
+from simpleseg_core.files import replacing
 from simpleseg_core.rollout._protocol import State
 
 _SHARED_MEMORY = Path("/dev/shm")  # noqa: S108 (files in it carry random names)
@@ -20,9 +21,8 @@ def transfer_folder() -> Path:
 
 def write_weights(state: State, path: Path, dtype: torch.dtype | None = None) -> None:
     """Write a state, whole or not at all; of tensors that share their memory (tied embeddings) only the first."""
-    temporary = path.with_name(path.name + ".tmp")
-    save_file({name: tensor.to(dtype=dtype).contiguous() for name, tensor in _without_aliases(state)}, temporary)
-    temporary.replace(path)
+    with replacing(path) as partial:
+        save_file({name: tensor.to(dtype=dtype).contiguous() for name, tensor in _without_aliases(state)}, partial)
 
 
 def read_weights(path: Path) -> Iterator[tuple[str, torch.Tensor]]:

@@ -13,6 +13,7 @@ import pyarrow.parquet as pq
 from pydantic import BaseModel
 
 from simpleseg_core.data.records import read_rows, write_table
+from simpleseg_core.files import write_json
 from simpleseg_core.stages._base import Context
 
 Row = dict[str, Any]
@@ -63,7 +64,7 @@ class ShardMap:
         for path in shards:
             total.add(self._shard(path, transform))
             context.progress.advance()
-        write_json(dict(sorted(total.items())), self.target / "summary.json")
+        write_json(self.target / "summary.json", dict(sorted(total.items())))
         return total
 
     def _shard(self, path: Path, transform: Transform) -> Counts:
@@ -94,14 +95,6 @@ def shard_tables(folder: Path) -> list[Path]:
 def digest(*parts: BaseModel | str | int) -> str:
     """Configuration sections and values as one text that changes when any of them does."""
     return "\n".join(part.model_dump_json() if isinstance(part, BaseModel) else str(part) for part in parts)
-
-
-def write_json(value: object, path: Path) -> None:
-    """Write JSON at once or not at all."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_suffix(".json.tmp")
-    temporary.write_text(json.dumps(value, indent=2) + "\n")
-    temporary.replace(path)
 
 
 def by_image(rows: Sequence[Row]) -> dict[str, list[Row]]:

@@ -11,8 +11,9 @@ from simpleseg_core.data.compose import Row, answer_tokens, composition, pretrai
 from simpleseg_core.data.leakage import LeakageFilter
 from simpleseg_core.data.records import CONVERSATIONS, DESCRIPTIONS, INGEST, PROMPTS, read_rows, write_table
 from simpleseg_core.data.views import ViewedImage, annotated_views, described_views, scene_views
+from simpleseg_core.files import write_json
 from simpleseg_core.stages._base import Context, Inputs, Outputs, StageResult
-from simpleseg_core.stages._shards import shard_tables, write_json
+from simpleseg_core.stages._shards import shard_tables
 
 _RL_OFFSET = 1_000_000
 """First RefShapes scene of the RL prompts; SFT takes those from 0."""
@@ -105,7 +106,7 @@ def _result(tables: Mapping[str, Sequence[Row]], gold: str, leakage: LeakageFilt
     table = composition(tables, gold)
     tokens = {name: answer_tokens(tables[name]) for name in ("pretrain", "sft")}
     dropped = dict(sorted(leakage.dropped.items()))
-    write_json({"composition": table, "answer_tokens": tokens, "leaked_images": dropped}, folder / "composition.json")
+    write_json(folder / "composition.json", {"composition": table, "answer_tokens": tokens, "leaked_images": dropped})
     metrics = {f"{name.replace('/', '_')}_rows": float(len(rows)) for name, rows in tables.items()}
     metrics |= {"leaked_images": float(sum(dropped.values())), "sft_answer_tokens": tokens["sft"]["mean"]}
     return StageResult(metrics=metrics, tables={"composition": table})

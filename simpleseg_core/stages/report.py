@@ -1,10 +1,10 @@
 """The stage that turns predictions into numbers with intervals and into the page that people look at."""
 
-import json
 from pathlib import Path
 
 from simpleseg_core.config import Config
 from simpleseg_core.data.shards import ImageStore
+from simpleseg_core.files import write_json, write_text
 from simpleseg_core.report import (
     Facts,
     differences_json,
@@ -31,13 +31,13 @@ def run(config: Config, inputs: Inputs, outputs: Outputs, context: Context) -> S
     context.progress.start(_STEPS, "report")
     results = read_results(inputs["predictions"], config)
     context.progress.advance()
-    _write(outputs["metrics"], json.dumps(metrics_json(results), indent=2) + "\n")
-    _write(outputs["differences"], json.dumps(differences_json(results), indent=2) + "\n")
+    write_json(outputs["metrics"], metrics_json(results))
+    write_json(outputs["differences"], differences_json(results))
     context.progress.advance()
     data, reports = inputs["dataset"].parent, outputs["report"].parent
     facts = Facts(config.profile, config.seed, config.data.source, today(), git_facts(Path.cwd()))
     page = render_page(results, read_sources(data, reports), facts, config, ImageStore(data))
-    _write(outputs["report"], page)
+    write_text(outputs["report"], page)
     context.progress.advance()
     headline = {
         f"{model}/{benchmark}/{name}": interval.mean
@@ -46,11 +46,3 @@ def run(config: Config, inputs: Inputs, outputs: Outputs, context: Context) -> S
         for name, interval in summary.items()
     }
     return StageResult(metrics=headline)
-
-
-def _write(path: Path, text: str) -> None:
-    """Whole or not at all."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(path.name + ".tmp")
-    temporary.write_text(text, encoding="utf-8")
-    temporary.replace(path)

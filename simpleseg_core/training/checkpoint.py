@@ -10,6 +10,8 @@ from typing import Any
 import torch
 from pydantic import BaseModel
 
+from simpleseg_core.files import replacing
+
 
 def fingerprint(*parts: BaseModel | Path | str | int) -> str:
     """One hash of configuration sections, file contents and plain values: equal exactly when a half-done run may go
@@ -43,9 +45,8 @@ class Checkpoints:
     def save(self, step: int, state: dict[str, Any]) -> None:
         """Write the state after `step` steps, then drop the oldest ones."""
         path = self._path(step)
-        temporary = path.with_suffix(".tmp")
-        torch.save(state, temporary)
-        temporary.replace(path)
+        with replacing(path) as partial:
+            torch.save(state, partial)
         for old in self._steps()[: -self._keep]:
             self._path(old).unlink()
 

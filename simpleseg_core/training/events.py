@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from simpleseg_core.files import write_json
 from simpleseg_core.stages import Context
 
 _POLL_S = 0.5
@@ -48,11 +49,17 @@ class EventWriter:
 
 
 @contextmanager
-def follow(path: Path, context: Context) -> Iterator[None]:
-    """Forward events written to `path` from now on to the context's tracker and progress bar, until the block ends."""
+def follow(path: Path, context: Context, run: str) -> Iterator[None]:
+    """Forward events written to `path` to the context's tracker and progress bar, until the block ends.
+
+    Args:
+        run: what the events belong to. A killed follower of the same run goes on where it was, so that no point of a
+            curve is lost; what is there of another run is left out.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     path.touch()
-    follower = _Follower(path, context)
+    follower = _Follower(path, context, run)
+    follower.catch_up()
     done = threading.Event()
     thread = threading.Thread(target=follower.run, args=(done,), daemon=True)
     thread.start()
@@ -64,8 +71,20 @@ def follow(path: Path, context: Context) -> Iterator[None]:
 
 
 class _Follower:
-    def __init__(self, path: Path, context: Context) -> None:
-        self._path, self._context, self._offset, self._step = path, context, path.stat().st_size, 0
+    def __init__(self, path: Path, context: Context, run: str) -> None:
+        self._path, self._context, self._run, self._step = path, context, run, 0
+        self._place = path.with_suffix(".followed.json")
+        self._offset = self._followed() if self._place.exists() else path.stat().st_size
+
+    def _followed(self) -> int:
+        """Where the follower before stopped; the end of the file when it followed another run."""
+        place = json.loads(self._place.read_text())
+        return int(place["offset"]) if place["run"] == self._run else self._path.stat().st_size
+
+    def catch_up(self) -> None:
+        """Track what was written before anyone watched: no progress of this run."""
+        for event in self._events():
+            self._track(event)
 
     def run(self, done: threading.Event) -> None:
         while not done.wait(_POLL_S):
@@ -73,21 +92,32 @@ class _Follower:
         self._drain()
 
     def _drain(self) -> None:
+        for event in self._events():
+            self._show(event)
+            self._track(event)
+
+    def _events(self) -> Iterator[dict[str, Any]]:
+        """Events not yet seen; where they end is noted once they are handled."""
+        start = self._offset
         with self._path.open() as file:
             file.seek(self._offset)
             while (line := file.readline()).endswith("\n"):
+                yield json.loads(line)
                 self._offset = file.tell()
-                self._forward(json.loads(line))
+        if self._offset > start or not self._place.exists():
+            write_json(self._place, {"run": self._run, "offset": self._offset})
 
-    def _forward(self, event: dict[str, Any]) -> None:
+    def _show(self, event: dict[str, Any]) -> None:
         if "begin" in event:
             self._step = event["begin"]
             self._context.progress.start(event["steps"], event["description"])
             self._context.progress.advance(self._step)
-        elif "image" in event:
-            self._context.tracker.image(event["image"], np.asarray(Image.open(event["file"])), event["step"])
-        else:
+        elif "metrics" in event:
             self._context.progress.advance(event["step"] - self._step)
             self._step = event["step"]
-            if event["metrics"]:
-                self._context.tracker.metrics(event["metrics"], event["step"])
+
+    def _track(self, event: dict[str, Any]) -> None:
+        if "image" in event:
+            self._context.tracker.image(event["image"], np.asarray(Image.open(event["file"])), event["step"])
+        elif event.get("metrics"):
+            self._context.tracker.metrics(event["metrics"], event["step"])

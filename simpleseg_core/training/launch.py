@@ -21,7 +21,7 @@ def launch(run: SupervisedRun, config: Config, context: Context) -> None:
     from ray.train.torch import TorchConfig, TorchTrainer
 
     absolute = replace(run, output=run.output.absolute(), work=run.work.absolute())
-    with ray_session(config.ray) as session, follow(absolute.work / "events.jsonl", context):
+    with ray_session(config.ray) as session, follow(absolute.work / "events.jsonl", context, run.fingerprint):
         trainer = TorchTrainer(
             _worker,
             train_loop_config={"run": absolute},

@@ -19,8 +19,8 @@ from mlflow import MlflowClient
 from mlflow.entities import Run
 
 from simpleseg_core.config.files import dump_yaml, load_config, load_profile
+from simpleseg_core.files import read_state
 from simpleseg_core.stages import STAGES
-from tasks.state import read_state
 from tasks.workspace import Workspace, store_uri
 from tests.tiny_pipeline import git
 
@@ -126,7 +126,10 @@ class Checkout:
 
 @pytest.fixture(scope="module")
 def checkout(tmp_path_factory: pytest.TempPathFactory, repository: Path) -> Checkout:
-    root = tmp_path_factory.mktemp("checkout")
+    return _check_out(repository, tmp_path_factory.mktemp("checkout"), _SMALL)
+
+
+def _check_out(repository: Path, root: Path, overrides: tuple[str, ...]) -> Checkout:
     for name in (
         "dvc.yaml",
         ".dvc/config",
@@ -141,7 +144,7 @@ def checkout(tmp_path_factory: pytest.TempPathFactory, repository: Path) -> Chec
     if (repository / "checkpoints").is_dir():
         shutil.copytree(repository / "checkpoints", root / "checkpoints")
     (root / "params.yaml").write_text(dump_yaml(load_profile("nano")))
-    (root / "params.yaml").write_text(dump_yaml(load_config(root / "params.yaml", _SMALL)))
+    (root / "params.yaml").write_text(dump_yaml(load_config(root / "params.yaml", overrides)))
     git(root, "init", "-q")
     git(root, "add", "-A")
     git(root, "commit", "-qm", "start")
@@ -223,3 +226,20 @@ def test_a_trained_model_answers(finished: Checkout) -> None:
     # Trained for seconds to write boxes: its answer need not be an outline.
     said = finished.run("predict", "white.png", "red circle", "--model", "sft", exit_codes=(0, 1))
     assert "answer" in said
+
+
+def test_photographs_go_all_the_way_to_the_benchmark_table(tmp_path: Path, repository: Path, coco_tiny: Path) -> None:
+    """Boxes of the annotations, GrabCut's masks, expressions from category, size and position; gold masks judge."""
+    photographs = ("data.source=coco", f"data.coco.root={coco_tiny}", "data.coco.max_images=20")
+    short = ("sft.steps=4", "rl.steps=2", "contour.min_roundtrip_iou=0.5")
+    checkout = _check_out(repository, tmp_path, (*_SMALL, *photographs, *short))
+    said = checkout.run("run")
+    assert "coco/val" in said
+    table = json.loads((tmp_path / "reports/metrics.json").read_text())
+    assert table.keys() == {"base", "sft", "rl"}
+    assert all(list(row) == ["coco/val"] for row in table.values())
+    assert all(0 <= row["coco/val"]["giou"]["value"] <= 100 for row in table.values())
+    segment = json.loads((tmp_path / "reports/metrics/segment.json").read_text())
+    assert segment["mask_iou"] > 0.5  # against the gold masks; a box alone is near it, an empty mask far below
+    assert checkout.stage_counts() == dict.fromkeys(STAGES, 1)
+    assert "coco/val" in (tmp_path / "reports/report.html").read_text()

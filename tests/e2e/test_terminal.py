@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from tasks.state import read_state
+from simpleseg_core.files import read_state
 from tasks.workspace import Workspace
 from tests.tiny_pipeline import make_workspace, runs
 

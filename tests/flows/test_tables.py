@@ -3,14 +3,14 @@
 from pathlib import Path
 
 from flows.tables import benchmark_rows, funnel_rows, headline_metrics
-from tasks.state import write_state
+from simpleseg_core.files import write_json
 from tasks.workspace import Workspace
 
 
 def test_benchmarks_start_with_val_and_models_keep_their_order(tmp_path: Path) -> None:
     workspace = Workspace(tmp_path)
     cell = {"giou": {"value": 70.04, "low": 65.0, "high": 75.0}, "tokens": {"value": 40.0, "low": 39.0, "high": 41.0}}
-    write_state(
+    write_json(
         workspace.final_metrics,
         {"rl": {"refshapes/testA": cell, "refshapes/val": cell}, "base": {"refshapes/val": cell}},
     )

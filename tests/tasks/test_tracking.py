@@ -12,8 +12,8 @@ from mlflow.entities import Run
 
 from simpleseg_core.config import Config
 from simpleseg_core.config.files import load_config
+from simpleseg_core.files import read_state
 from simpleseg_core.stages import StageResult
-from tasks.state import read_state
 from tasks.tracking import PARENT_VARIABLE, Store, pipeline_run, stage_run
 from tasks.workspace import Workspace, store_uri
 

@@ -17,6 +17,7 @@ from simpleseg_core.data.refshapes._expressions import (
     resolve,
 )
 from simpleseg_core.data.refshapes._objects import Query, ShapeObject
+from simpleseg_core.data.refshapes._outlines import COLORS, SHAPES
 
 MAX_QUERIES = 6
 Objects = Sequence[ShapeObject]
@@ -109,9 +110,10 @@ def _multiple(objects: Objects) -> Iterator[Expression]:
 
 
 def _none(objects: Objects) -> Iterator[Expression]:
-    """A colour of the scene on another of its shapes; with one object alone, nothing hard can be asked."""
-    for one, other in permutations(objects, 2):
-        yield Expression(Phrase(one.color, other.shape))
+    """One attribute away from an object that is there: its colour on another shape, or its shape in another colour."""
+    for item in objects:
+        yield from (Expression(Phrase(item.color, shape)) for shape in SHAPES if shape != item.shape)
+        yield from (Expression(Phrase(color, item.shape)) for color in COLORS if color != item.color)
 
 
 _PROPOSE: dict[Kind, Callable[[Objects], Iterator[Expression]]] = {

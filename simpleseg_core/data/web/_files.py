@@ -8,6 +8,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from simpleseg_core.data.records import INGEST
+from simpleseg_core.files import replacing
 
 _FINGERPRINT = b"simpleseg.ingest"
 
@@ -25,9 +26,8 @@ def by_number(files: Iterable[Path]) -> list[Path]:
 def write_rows(rows: Sequence[Mapping[str, Any]], path: Path, fingerprint: str) -> None:
     """Write a shard's rows whole or not at all, marked with the settings they were made by."""
     schema = INGEST.with_metadata({_FINGERPRINT: fingerprint.encode()})
-    temporary = path.with_suffix(".parquet.tmp")
-    pq.write_table(pa.Table.from_pylist([dict(row) for row in rows], schema=schema), temporary, compression="zstd")
-    temporary.replace(path)
+    with replacing(path) as partial:
+        pq.write_table(pa.Table.from_pylist([dict(row) for row in rows], schema=schema), partial, compression="zstd")
 
 
 def fingerprint_of(shard: Path) -> str | None:

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from hashlib import sha256
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
 import numpy as np
 import pyarrow as pa
@@ -27,6 +27,7 @@ from simpleseg_core.data.web._politeness import Politeness
 from simpleseg_core.data.web._shard import Counts, Services, ingest_shard, retry_shard
 from simpleseg_core.data.web._sink import copy_to_sink
 from simpleseg_core.data.web._status import may_pass
+from simpleseg_core.files import write_json
 
 _log = logging.getLogger(__name__)
 
@@ -137,7 +138,7 @@ def summarise(output: Path) -> dict[str, int]:
         ok = [row for row in table.to_pylist() if row["status"] == "ok"]
         licenses.update(row["license"] or "unknown" for row in ok)
         size += sum(row["bytes"] for row in ok)
-    _write_json(
+    write_json(
         output / "summary.json",
         {
             "rows": statuses.total(),
@@ -240,9 +241,3 @@ def _leaves(errors: BaseExceptionGroup[OSError]) -> Iterator[OSError]:
             yield from _leaves(error)
         else:
             yield error
-
-
-def _write_json(path: Path, content: Mapping[str, Any]) -> None:
-    temporary = path.with_suffix(".json.tmp")
-    temporary.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
-    temporary.replace(path)
