@@ -137,6 +137,7 @@ class IngestConfig(Section):
     near_duplicate_bits: int | None = Field(4, ge=0, le=16)
     """Images whose 64-bit perceptual hashes differ in at most this many bits are one image; unset keeps them all."""
     sink: str | None = None
-    """fsspec URL that finished shards are copied to as well, such as `s3://bucket/images`."""
+    """fsspec URL that every shard is sent to when it is finished, such as `s3://bucket/images`; a lost folder of images
+    is brought back from there."""
     retry_failed: bool = False
     """Fetch again the rows of finished shards whose failure may pass."""

@@ -39,6 +39,9 @@ class Decoder:
         self._tasks: list[asyncio.Task[None]] = []
 
     async def __aenter__(self) -> Self:
+        # The first process blocks for as long as its server takes to import: not while requests are in flight, which
+        # would all run out of time.
+        await asyncio.to_thread(lambda: self._pool.submit(_work_on, []).result())
         self._tasks = [asyncio.create_task(self._work()) for _ in range(self._processes)]
         return self
 

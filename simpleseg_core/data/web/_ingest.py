@@ -25,7 +25,7 @@ from simpleseg_core.data.web._metadata import url_key
 from simpleseg_core.data.web._plan import KeySet, write_plan
 from simpleseg_core.data.web._politeness import Politeness
 from simpleseg_core.data.web._shard import Counts, Services, ingest_shard, retry_shard
-from simpleseg_core.data.web._sink import copy_to_sink
+from simpleseg_core.data.web._sink import Sink
 from simpleseg_core.data.web._status import may_pass
 from simpleseg_core.files import write_json
 
@@ -75,6 +75,11 @@ class Job:
         }
         return sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()
 
+    @property
+    def sink(self) -> Sink | None:
+        """Where finished shards go as well."""
+        return Sink(self.limits.sink) if self.limits.sink is not None else None
+
 
 @dataclass(frozen=True, slots=True)
 class Task:
@@ -109,6 +114,7 @@ def ingest(job: Job, tables: Iterable[pa.Table], watcher: Watcher, run: Run | No
 
     Raises:
         OSError: the disk is full; finished shards are intact, and the next call goes on from there.
+        ValueError: the sink holds shards of other settings, or a damaged one.
     """
     tasks = _plan(job, tables)
     watcher.planned(sum(task.rows for task in tasks))
@@ -121,8 +127,8 @@ def ingest(job: Job, tables: Iterable[pa.Table], watcher: Watcher, run: Run | No
     for folder in (job.work / "plans").glob("[0-9]*"):
         shutil.rmtree(folder)
     counts = summarise(job.output)
-    if job.limits.sink is not None:
-        copy_to_sink(job.output, job.limits.sink)
+    if job.sink is not None:
+        job.sink.complete(job.output)
     return counts
 
 
@@ -175,8 +181,12 @@ async def run_tasks(job: Job, tasks: Iterable[Task], watcher: Watcher) -> None:
 
 async def _run_task(task: Task, job: Job, fingerprint: str, services: Services) -> Counts:
     if task.retry:
-        return await retry_shard(task.path, services, job.work)
-    return await ingest_shard(task.path, job.output, fingerprint, services, job.work)
+        counts = await retry_shard(task.path, services, job.work)
+    else:
+        counts = await ingest_shard(task.path, job.output, fingerprint, services, job.work)
+    if job.sink is not None:
+        await asyncio.to_thread(job.sink.send, job.output / f"{task.path.stem}.parquet")
+    return counts
 
 
 def _plan(job: Job, tables: Iterable[pa.Table]) -> list[Task]:
@@ -184,7 +194,10 @@ def _plan(job: Job, tables: Iterable[pa.Table]) -> list[Task]:
     folder = job.work / "plans"
     folder.mkdir(parents=True, exist_ok=True)
     job.output.mkdir(parents=True, exist_ok=True)
+    elsewhere = job.sink.shards(job.fingerprint) if job.sink is not None else {}
     _clean_up(job, folder)
+    if job.sink is not None:
+        job.sink.bring_back(elsewhere, job.output)
     finished = finished_shards(job.output)
     planned = by_number(folder.glob("*[0-9]/*.parquet"))
     numbers = [int(file.stem) for file in (*finished, *planned)]

@@ -33,7 +33,7 @@ METADATA = pa.schema(
     ]
 )
 """The common schema. `key` identifies the URL; `row_id` is the table's own id where it has one; `hash` is of the image
-(`hash_kind`: md5, sha256 or phash); `punsafe` and `watermark` are probabilities; `source` names file and schema.
+(`hash_kind`: md5, sha1, sha256, sha512 or phash); `punsafe` and `watermark` are probabilities; `source` names file and schema.
 Sources on disk bring their images along: `body` is the encoded image, `image` its name to be; null for the web."""
 
 _BATCH_ROWS = 16_384
@@ -44,6 +44,7 @@ _RANGES = {
     "width": (0, 2**31),
     "height": (0, 2**31),
 }
+_HASH_KINDS = ("md5", "sha1", "sha256", "sha512", "phash")
 _REQUIRED = ("url", "text")
 
 
@@ -227,6 +228,8 @@ def _cast(array: pa.Array, common: str, column: str, file: str) -> pa.Array:
         cast = array.cast(target)
     except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
         raise ValueError(f"{file}: column {column} cannot be read as {target} for `{common}` ({error})") from error
+    if common == "hash_kind" and (other := set(cast.unique().to_pylist()) - {None, *_HASH_KINDS}):
+        raise ValueError(f"{file}: column {column} has {sorted(other)[0]!r}; `hash_kind` is one of {_HASH_KINDS}")
     low, high = _RANGES.get(common, (None, None))
     if low is not None and len(cast) > cast.null_count:
         bounds = pc.min_max(cast).as_py()

@@ -7,6 +7,7 @@ import tempfile
 import time
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -96,11 +97,10 @@ async def ingest_shard(plan: Path, output: Path, fingerprint: str, services: Ser
     try:
         done = dict(enumerate(await _ingest_rows(rows, services, spool)))
         records = [_record(row, done[index], plan.stem, index) for index, row in enumerate(rows)]
-        write_shard(_members(records, done, spool), output / f"{plan.stem}.tar")
-        _quarantine(plan.stem, done, spool, output)
+        # Beside the event loop: a slow disk must not run down the time caps of requests in flight.
+        await asyncio.to_thread(_write, records, done, spool, output / plan.name, fingerprint)
     finally:
         spool.close()
-    write_rows(records, output / f"{plan.stem}.parquet", fingerprint)
     return _count(records)
 
 
@@ -114,13 +114,19 @@ async def retry_shard(shard: Path, services: Services, work: Path) -> Counts:
         done = dict(zip(again, await _ingest_rows(rows, services, spool), strict=True))
         for index, row in zip(again, rows, strict=True):
             records[index] = _record(row, done[index], shard.stem, index)
-        with tarfile.open(shard.with_suffix(".tar")) as previous:
-            write_shard(_members(records, done, spool, previous), shard.with_suffix(".tar"))
-        _quarantine(shard.stem, done, spool, shard.parent)
+        await asyncio.to_thread(_write, records, done, spool, shard, fingerprint_of(shard) or "")
     finally:
         spool.close()
-    write_rows(records, shard, fingerprint_of(shard) or "")
     return _count([records[index] for index in again])
+
+
+def _write(records: Sequence[Row], done: Mapping[int, _Done], spool: _Spool, shard: Path, fingerprint: str) -> None:
+    """Write tar, quarantine and, last, rows; images that were not fetched now come from the tar as it is."""
+    tar = shard.with_suffix(".tar")
+    with tarfile.open(tar) if tar.exists() else nullcontext() as previous:
+        write_shard(_members(records, done, spool, previous), tar)
+    _quarantine(shard.stem, done, spool, shard.parent)
+    write_rows(records, shard, fingerprint)
 
 
 async def _ingest_rows(rows: Sequence[Row], services: Services, spool: _Spool) -> list[_Done]:
@@ -220,13 +226,21 @@ def _members(
 
 def _quarantine(shard: str, done: Mapping[int, _Done], spool: _Spool, output: Path) -> None:
     """Put the images that are not what their metadata promised where nobody takes them for data."""
-    suspects = [
-        (f"{_key(shard, index)}.jpg", spool.read(item.result))
+    suspects = {
+        f"{_key(shard, index)}.jpg": spool.read(item.result)
         for index, item in done.items()
         if isinstance(item.result, _Stored) and item.result.mismatch
-    ]
+    }
+    path = output / "quarantine" / f"{shard}.tar"
     if suspects:
-        write_shard(suspects, output / "quarantine" / f"{shard}.tar")
+        write_shard(sorted((_members_of(path) | suspects).items()), path)
+
+
+def _members_of(path: Path) -> dict[str, bytes]:
+    if not path.exists():
+        return {}
+    with tarfile.open(path) as tar:
+        return {member.name: file.read() for member in tar if (file := tar.extractfile(member)) is not None}
 
 
 def _count(records: Sequence[Row]) -> Counts:

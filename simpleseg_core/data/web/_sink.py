@@ -1,52 +1,137 @@
-"""A copy of the finished shards on any file system that fsspec knows: object stores, other machines."""
+"""A second home of the finished shards on any file system that fsspec knows; a lost folder is brought back from it."""
 
-import json
+import logging
+from collections.abc import Mapping
+from dataclasses import dataclass
 from hashlib import file_digest
 from pathlib import Path
 
 import fsspec
 
-from simpleseg_core.data.web._files import finished_shards
+from simpleseg_core.data.web._files import fingerprint_of, finished_shards
+from simpleseg_core.files import replacing
 
-_MANIFEST = "manifest.json"
-"""File name -> sha256 of what lies at the sink."""
+_log = logging.getLogger(__name__)
 
-
-def copy_to_sink(output: Path, sink: str) -> list[str]:
-    """Bring a sink up to date with the finished shards: each tar before its parquet, the summary last.
-
-    A file is uploaded under another name and then moved, so it is there whole or not at all; what is there already is
-    not sent again.
-
-    Returns:
-        Names of the files that were sent.
-    """
-    system, root = fsspec.core.url_to_fs(sink)
-    system.makedirs(root, exist_ok=True)
-    there = _read_manifest(system, root)
-    sent = []
-    for file in _files(output):
-        name = str(file.relative_to(output))
-        with file.open("rb") as body:
-            digest = file_digest(body, "sha256").hexdigest()
-        if there.get(name) == digest:
-            continue
-        target = f"{root}/{name}"
-        system.makedirs(target.rpartition("/")[0], exist_ok=True)
-        system.put_file(str(file), f"{target}.tmp")
-        system.mv(f"{target}.tmp", target)
-        there[name] = digest
-        system.pipe_file(f"{root}/{_MANIFEST}", json.dumps(there, indent=0).encode())
-        sent.append(name)
-    return sent
+_SUMS = ".sha256"
 
 
-def _files(output: Path) -> list[Path]:
-    shards = [file for shard in finished_shards(output) for file in (shard.with_suffix(".tar"), shard)]
-    return [*shards, *sorted(output.glob("quarantine/*.tar")), output / "summary.json"]
+@dataclass(frozen=True, slots=True)
+class Sums:
+    """What lies at the sink of one shard: the settings it was made by, and file name -> sha256, in order of sending."""
+
+    fingerprint: str
+    files: Mapping[str, str]
+
+    def __str__(self) -> str:
+        """As `sha256sum --check` reads it."""
+        return "".join([f"# {self.fingerprint}\n", *(f"{digest}  {name}\n" for name, digest in self.files.items())])
+
+    @classmethod
+    def parse(cls, text: str) -> "Sums":
+        first, *lines = text.splitlines()
+        pairs = (line.split("  ", 1) for line in lines)
+        return cls(first.removeprefix("# "), {name: digest for digest, name in pairs})
 
 
-def _read_manifest(system: fsspec.AbstractFileSystem, root: str) -> dict[str, str]:
-    path = f"{root}/{_MANIFEST}"
-    found: dict[str, str] = json.loads(system.cat_file(path)) if system.exists(path) else {}
-    return found
+class Sink:
+    """A folder of shards behind an fsspec URL: NNNNN.tar, NNNNN.parquet, and NNNNN.sha256, which marks completion."""
+
+    def __init__(self, url: str) -> None:
+        self._url = url
+        self._system, root = fsspec.core.url_to_fs(url)
+        self._root = root.rstrip("/")
+
+    def send(self, shard: Path) -> None:
+        """Send a finished shard; an older version of it is taken away first, so that nobody meets half of each.
+
+        Every file is uploaded under another name and then moved, checksums last.
+        """
+        folder = shard.parent
+        names = [name for name in _names(shard.stem) if (folder / name).exists()]
+        for old in (f"{shard.stem}{_SUMS}", *reversed(_names(shard.stem))):
+            if self._system.exists(self._at(old)):
+                self._system.rm_file(self._at(old))
+        for name in names:
+            self._put(folder / name, name)
+        sums = Sums(fingerprint_of(shard) or "", {name: _digest(folder / name) for name in names})
+        target = self._at(f"{shard.stem}{_SUMS}")
+        self._system.pipe_file(f"{target}.tmp", str(sums).encode())
+        self._system.mv(f"{target}.tmp", target)
+
+    def shards(self, fingerprint: str) -> dict[str, Sums]:
+        """Number of every complete shard at the sink -> its checksums.
+
+        Raises:
+            ValueError: there are shards of another table or of other settings.
+        """
+        there = self._read()
+        if any(sums.fingerprint != fingerprint for sums in there.values()):
+            raise ValueError(
+                f"ingest.sink: {self._url} holds shards of another table or of other settings; "
+                "name an empty place, or empty this one"
+            )
+        return there
+
+    def bring_back(self, shards: Mapping[str, Sums], output: Path) -> None:
+        """Fetch those of the sink's shards that are missing in `output`.
+
+        Raises:
+            ValueError: a file is not what its checksum says.
+        """
+        for number, sums in shards.items():
+            if (output / f"{number}.parquet").exists():
+                continue
+            _log.info("bringing shard %s back from %s", number, self._url)
+            for name in _names(number):
+                if name in sums.files:
+                    self._get(name, sums.files[name], output / name)
+
+    def complete(self, output: Path) -> list[str]:
+        """Send the finished shards that are not there, or there in another version, and the summary.
+
+        Returns:
+            Names of the shards that were sent.
+        """
+        there = self._read()
+        sent = []
+        for shard in finished_shards(output):
+            if shard.stem not in there or there[shard.stem].files.get(shard.name) != _digest(shard):
+                self.send(shard)
+                sent.append(shard.stem)
+        self._put(output / "summary.json", "summary.json")
+        return sent
+
+    def _at(self, name: str) -> str:
+        return f"{self._root}/{name}"
+
+    def _put(self, file: Path, name: str) -> None:
+        target = self._at(name)
+        self._system.makedirs(target.rpartition("/")[0], exist_ok=True)
+        self._system.put_file(str(file), f"{target}.tmp")
+        self._system.mv(f"{target}.tmp", target)
+
+    def _get(self, name: str, digest: str, file: Path) -> None:
+        with replacing(file) as partial:
+            self._system.get_file(self._at(name), str(partial))
+            if _digest(partial) != digest:
+                raise ValueError(
+                    f"ingest.sink: {self._url}/{name} is damaged (its sha256 is not {digest}); "
+                    f"delete {Path(name).stem}{_SUMS} there, then run again to fetch its images anew"
+                )
+
+    def _read(self) -> dict[str, Sums]:
+        self._system.invalidate_cache()
+        files = self._system.glob(self._at(f"[0-9]*{_SUMS}"))
+        texts = self._system.cat(files) if files else {}
+        return {Path(name).stem: Sums.parse(text.decode()) for name, text in texts.items()}
+
+
+def _names(number: str) -> tuple[str, ...]:
+    """The files of a shard, rows last; the quarantine need not exist."""
+    return f"{number}.tar", f"quarantine/{number}.tar", f"{number}.parquet"
+
+
+def _digest(file: Path) -> str:
+    with file.open("rb") as body:
+        return file_digest(body, "sha256").hexdigest()

@@ -1,6 +1,7 @@
 """A body that kills its decoder costs its own row and no other."""
 
 import asyncio
+import multiprocessing
 from collections.abc import Sequence
 
 import pytest
@@ -33,6 +34,14 @@ def decode(bodies: Sequence[bytes], limits: IngestConfig = LIMITS) -> list[str]:
 
 def test_good_and_bad_bodies_are_told_apart() -> None:
     assert decode([GOOD, b"<html>", GOOD]) == ["ok", "not_an_image", "ok"]
+
+
+def test_the_process_runs_before_anybody_asks() -> None:
+    async def run() -> int:
+        async with Decoder(LIMITS):
+            return len(multiprocessing.active_children())
+
+    assert asyncio.run(run()) == 1
 
 
 @pytest.mark.parametrize("evil", [b"crash", b"hang"])

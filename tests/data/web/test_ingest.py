@@ -1,10 +1,11 @@
 """The downloader as a whole: every row is accounted for exactly once, whatever happens on the way."""
 
 import asyncio
-import errno
 import hashlib
 import json
 import os
+import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -23,7 +24,7 @@ import pytest
 from simpleseg_core.config import FilterConfig, IngestConfig, WebConfig
 from simpleseg_core.data.shards import ImageStore
 from simpleseg_core.data.web import Job, finished_shards, ingest, read_metadata
-from simpleseg_core.data.web._sink import copy_to_sink
+from simpleseg_core.data.web._sink import Sink
 from tests.data.web.images import encode, picture
 from tests.data.web.server import Exchange, Server, jpeg
 
@@ -211,26 +212,44 @@ def test_other_settings_start_anew(tmp_path: Path, server: Server) -> None:
     assert (rows(tmp_path)[0]["width"], rows(tmp_path)[0]["original_width"]) == (32, 64)
 
 
-def test_a_full_disk_is_named_and_harms_no_finished_shard(
-    tmp_path: Path, server: Server, monkeypatch: pytest.MonkeyPatch
-) -> None:
+_FULL = """
+import sys
+from pathlib import Path
+from tests.data.web.test_ingest import run
+from tests.data.web.server import Server
+from simpleseg_core.config import WebConfig
+if __name__ == "__main__":
+    folder, port = Path(sys.argv[1]), int(sys.argv[2])
+    web = WebConfig(metadata=str(folder / "meta"), schema_name="generic", columns={"url": "u", "text": "t"})
+    try:
+        run(folder / "small", web, Server(port=port), concurrency=1)
+    except OSError as error:
+        print(error)
+    import shutil
+    shutil.copytree(folder / "small" / "images", folder / "big" / "images")
+"""
+
+
+def test_a_full_disk_is_named_and_harms_no_finished_shard(tmp_path: Path, server: Server, repository: Path) -> None:
+    """On a real file system that is too small, in a mount namespace of its own."""
     for number in range(10):
-        server.image(f"/{number}.jpg", jpeg(number))
+        server.image(f"/{number}.jpg", jpeg(number, (320, 240)))
     web = table(tmp_path / "meta" / "a.parquet", server, [f"/{n}.jpg" for n in range(10)])
-
-    def full(*args: object) -> None:
-        if "00001" in str(args[1]):
-            raise OSError(errno.ENOSPC, "No space left on device")
-        write_shard(*args)  # type: ignore[arg-type]
-
-    from simpleseg_core.data.web._shard import write_shard
-
-    with monkeypatch.context() as patched:
-        patched.setattr("simpleseg_core.data.web._shard.write_shard", full)
-        with pytest.raises(OSError, match=r"no space left .* run again"):
-            run(tmp_path, web, server)
-    assert run(tmp_path, web, server) == {"ok": 10}
-    assert sorted(row["url"] for row in rows(tmp_path)) == sorted(server.url(f"/{n}.jpg") for n in range(10))
+    (tmp_path / "small").mkdir()
+    size = 5 * len(jpeg(0, (320, 240))) * 3
+    inside = f'mount -t tmpfs -o size={size} none "$1/small" && exec "$0" -c "$3" "$1" "$2"'
+    command = ["unshare", "--user", "--map-root-user", "--mount", "sh", "-c", inside, sys.executable]
+    if subprocess.run([*command[:4], "true"], check=False, capture_output=True).returncode:
+        pytest.skip("this machine lets nobody make a mount namespace")
+    arguments = [*command, str(tmp_path), str(server.port), _FULL]
+    said = subprocess.run(arguments, cwd=repository, capture_output=True, text=True, check=True).stdout
+    assert re.search(r"no space left .* the 1 finished shards are intact: free some space and run again", said)
+    finished = contents(tmp_path / "big")
+    assert list(finished) == ["images/00000.tar"]
+    server.requests.clear()
+    assert run(tmp_path / "big", web, server) == {"ok": 10}
+    assert sorted(server.requests) == [f"/{n}.jpg" for n in range(5, 10)]
+    assert contents(tmp_path / "big")["images/00000.tar"] == finished["images/00000.tar"]
 
 
 _KILLED = """
@@ -280,10 +299,77 @@ def test_shards_can_be_sent_to_any_file_system(tmp_path: Path, server: Server) -
     run(tmp_path, web, server, sink="memory://bucket/images")
     there = fsspec.filesystem("memory")
     assert sorted(Path(name).name for name in there.ls("/bucket/images", detail=False)) == [
-        "00000.parquet", "00000.tar", "00001.parquet", "00001.tar", "manifest.json", "summary.json",
+        "00000.parquet", "00000.sha256", "00000.tar", "00001.parquet", "00001.sha256", "00001.tar", "summary.json",
     ]  # fmt: skip
     assert there.cat_file("/bucket/images/00001.tar") == (tmp_path / "images" / "00001.tar").read_bytes()
-    assert copy_to_sink(tmp_path / "images", "memory://bucket/images") == []
+    assert Sink("memory://bucket/images").complete(tmp_path / "images") == []
+
+
+def test_a_shard_is_sent_as_soon_as_it_is_finished(tmp_path: Path, server: Server) -> None:
+    there = tmp_path / "sink"
+
+    async def last(exchange: Exchange) -> None:
+        while not (there / "00000.sha256").exists():
+            await asyncio.sleep(0.01)
+        await exchange.send(jpeg(9))
+
+    for number in range(9):
+        server.image(f"/{number}.jpg", jpeg(number))
+    server.routes["/9.jpg"] = last
+    web = table(tmp_path / "meta" / "a.parquet", server, [f"/{n}.jpg" for n in range(10)])
+    assert run(tmp_path, web, server, sink=str(there)) == {"ok": 10}
+
+
+def test_a_lost_folder_comes_back_from_the_sink_and_goes_on(tmp_path: Path, server: Server) -> None:
+    for number in range(12):
+        server.image(f"/{number}.jpg", jpeg(number))
+    promised = ["0" * 64, *[None] * 6]
+    web = table(tmp_path / "meta" / "a.parquet", server, [f"/{n}.jpg" for n in range(7)], hash=promised)
+    sink = str(tmp_path / "sink")
+    run(tmp_path, web, server, sink=sink)
+    first = contents(tmp_path / "images")
+    for folder in ("images", "work"):
+        shutil.rmtree(tmp_path / folder)
+    (tmp_path / "sink" / "00001.sha256").unlink()  # as if the run had been killed while it sent this shard
+    table(tmp_path / "meta" / "b.parquet", server, [f"/{n}.jpg" for n in range(7, 12)], hash=[None] * 5)
+    server.requests.clear()
+    assert run(tmp_path, web, server, sink=sink) == {"ok": 11, "hash_mismatch": 1}
+    assert sorted(server.requests) == sorted(f"/{n}.jpg" for n in range(5, 12))
+    again = contents(tmp_path / "images")
+    assert again["00000.tar"] == first["00000.tar"]
+    assert again["quarantine/00000.tar"] == first["quarantine/00000.tar"]
+    assert contents(tmp_path / "sink") == again
+
+
+def test_near_duplicates_are_taken_out_at_the_sink_too(tmp_path: Path, server: Server) -> None:
+    for number in range(9):
+        server.image(f"/{number}.jpg", jpeg(number))
+    server.image("/copy.jpg", encode(picture((64, 48), 3), "JPEG", quality=70))
+    web = table(tmp_path / "meta" / "a.parquet", server, [*(f"/{n}.jpg" for n in range(9)), "/copy.jpg"])
+    assert run(tmp_path, web, server, sink=str(tmp_path / "sink"))["near_duplicate"] == 1
+    assert contents(tmp_path / "sink") == contents(tmp_path / "images")
+    assert (tmp_path / "sink" / "00001.parquet").read_bytes() == (tmp_path / "images" / "00001.parquet").read_bytes()
+
+
+def test_a_sink_of_other_settings_is_left_alone(tmp_path: Path, server: Server) -> None:
+    server.image("/a.jpg", jpeg())
+    web = table(tmp_path / "meta" / "a.parquet", server, ["/a.jpg"])
+    run(tmp_path, web, server, sink=str(tmp_path / "sink"))
+    before = contents(tmp_path)
+    with pytest.raises(ValueError, match=r"ingest\.sink: .* other settings; name an empty place"):
+        run(tmp_path, web, server, sink=str(tmp_path / "sink"), image_size=32, resize="longest")
+    assert contents(tmp_path) == before
+
+
+def test_a_damaged_shard_at_the_sink_is_named(tmp_path: Path, server: Server) -> None:
+    server.image("/a.jpg", jpeg())
+    web = table(tmp_path / "meta" / "a.parquet", server, ["/a.jpg"])
+    run(tmp_path, web, server, sink=str(tmp_path / "sink"))
+    shutil.rmtree(tmp_path / "images")
+    (tmp_path / "sink" / "00000.tar").write_bytes(b"half")
+    with pytest.raises(ValueError, match=r"00000\.tar is damaged .* delete 00000\.sha256"):
+        run(tmp_path, web, server, sink=str(tmp_path / "sink"))
+    assert not list((tmp_path / "images").iterdir())
 
 
 def test_filters_refuse_rows_before_any_request(tmp_path: Path, server: Server) -> None:

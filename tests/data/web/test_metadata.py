@@ -96,6 +96,7 @@ def test_any_file_system_will_do(tmp_path: Path) -> None:
         (LAION | {"similarity": 31.0}, {}, "similarity goes from 31 to 31"),
         (LAION | {"punsafe": -1.0}, {}, "punsafe"),
         (LAION | {"WIDTH": "wide"}, {}, "WIDTH cannot be read"),
+        (LAION | {"kind": "crc32"}, {"columns": {"hash_kind": "kind"}}, "column kind has 'crc32'"),
     ],
 )
 def test_wrong_tables_are_named(tmp_path: Path, row: dict[str, Any], settings: dict[str, Any], message: str) -> None:
