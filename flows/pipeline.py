@@ -2,6 +2,7 @@
 
 import fcntl
 import os
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -135,10 +136,11 @@ def _bring_up_to_date(
     task = bring_up_to_date
     if name in _NETWORK_STAGES:
         task = task.with_options(retries=2, retry_delay_seconds=[5, 30], retry_condition_fn=worth_retrying)
+    began = time.monotonic()
     try:
         outcome = _value(task(workspace, name, environment, shown.line, shown.progress, force))
     except BaseException:
-        shown.stage_ends(name, None, 0.0)
+        shown.stage_ends(name, None, time.monotonic() - began)
         raise
     shown.stage_ends(name, outcome.outcome, outcome.seconds)
     if outcome.outcome is Outcome.RAN:
