@@ -1,0 +1,19 @@
+"""Annotations for other tools: COCO, labelme, Hugging Face parquet, and contact sheets to look at."""
+
+from simpleseg_core.export._annotations import (
+    AnnotatedImage,
+    Annotations,
+    ImageSource,
+    Place,
+    copy_images,
+    instance_mask,
+    instance_polygons,
+)
+from simpleseg_core.export.coco import Segmentation, export_coco
+from simpleseg_core.export.hugging_face import export_hugging_face
+from simpleseg_core.export.labelme import export_labelme
+
+__all__ = [
+    "AnnotatedImage", "Annotations", "ImageSource", "Place", "Segmentation", "copy_images", "export_coco",
+    "export_hugging_face", "export_labelme", "instance_mask", "instance_polygons",
+]  # fmt: skip

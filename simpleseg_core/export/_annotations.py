@@ -1,0 +1,163 @@
+"""What every export reads: the annotation tables, a shard at a time, an image with its instances together."""
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from io import BytesIO
+from pathlib import Path
+from typing import Any, Protocol, Self
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+from PIL import Image, UnidentifiedImageError
+
+from simpleseg_core.data.records import DESCRIPTIONS, POLYGONS, read_rows
+from simpleseg_core.files import replacing
+from simpleseg_core.geometry import Polygon, decode_rle
+
+Row = dict[str, Any]
+Place = Callable[["AnnotatedImage"], str]
+"""Puts the file of an image where an export wants it, and says its name there."""
+
+_SOURCES = {"descriptions": DESCRIPTIONS, "polygons": POLYGONS}
+_ORIGIN = ["image", "license", "source", "final_url"]
+_SUFFIXES = {"JPEG": ".jpg", "PNG": ".png", "WEBP": ".webp", "GIF": ".gif", "BMP": ".bmp", "TIFF": ".tif"}
+
+
+class ImageSource(Protocol):
+    """Where the bytes of images are: `data.shards.ImageStore` for tar shards."""
+
+    def read_bytes(self, shard: str, key: str) -> bytes: ...
+
+
+@dataclass(frozen=True, slots=True)
+class AnnotatedImage:
+    """An image and the rows of its instances, in the order of the table."""
+
+    key: str
+    shard: str
+    width: int
+    """Pixels."""
+    height: int
+    url: str
+    """Where it came from; empty where that is not known."""
+    license: str
+    source: str
+    """The collection it belongs to."""
+    instances: tuple[Row, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Annotations:
+    """The tables of one annotation stage; only one shard of them is in memory at a time."""
+
+    data: Path
+    """The folder that shards are named from."""
+    tables: tuple[Path, ...]
+    schema: pa.Schema
+
+    @classmethod
+    def open(cls, data: Path, source: str | None = None) -> Self:
+        """The tables under a data folder: of `descriptions`, or of `polygons` where nothing is described.
+
+        Raises:
+            ValueError: no such source.
+            FileNotFoundError: nothing is annotated there.
+        """
+        if source is not None and source not in _SOURCES:
+            raise ValueError(f"no annotations called {source!r}: choose one of {', '.join(_SOURCES)}")
+        for name in _SOURCES if source is None else [source]:
+            if tables := tuple(sorted((data / name).glob("[0-9]*.parquet"))):
+                return cls(data, tables, _SOURCES[name])
+        raise FileNotFoundError(
+            f"{data / (source or 'descriptions')}: nothing is annotated here; "
+            f"`simpleseg run --until {'contour' if source == 'polygons' else 'describe'}` does it"
+        )
+
+    def count(self) -> int:
+        """Instances in all tables."""
+        return sum(pq.read_metadata(table).num_rows for table in self.tables)
+
+    def phrases(self) -> list[str]:
+        """Every phrase once, sorted."""
+        found: set[str] = set()
+        for table in self.tables:
+            found.update(pq.read_table(table, columns=["phrase"])["phrase"].unique().to_pylist())
+        return sorted(found)
+
+    def shards(self) -> Iterator[tuple[str, list[AnnotatedImage]]]:
+        """The name of each table, without its suffix, and its images."""
+        for table in self.tables:
+            yield table.stem, self.read(table)
+
+    def images(self) -> Iterator[AnnotatedImage]:
+        """The images of all tables; those without a kept instance are in none."""
+        for _, images in self.shards():
+            yield from images
+
+    def read(self, table: Path) -> list[AnnotatedImage]:
+        """The images of one table."""
+        groups: dict[tuple[str, str], list[Row]] = {}
+        for row in read_rows(table, self.schema):
+            groups.setdefault((row["shard"], row["image"]), []).append(row)
+        origins = {shard: self._origins(shard) for shard, _ in groups}
+        return [_image(rows, origins[shard].get(key, {})) for (shard, key), rows in groups.items()]
+
+    def _origins(self, shard: str) -> dict[str, Row]:
+        """Image -> licence, collection and final address, from the table that ingest left beside the shard."""
+        table = self.data / Path(shard).with_suffix(".parquet")
+        if not shard or not table.is_file():
+            return {}
+        rows: list[Row] = pq.read_table(table, columns=_ORIGIN).to_pylist()
+        return {row["image"]: row for row in rows if row["image"]}
+
+
+def _image(rows: list[Row], origin: Mapping[str, Any]) -> AnnotatedImage:
+    first = rows[0]
+    return AnnotatedImage(
+        key=first["image"],
+        shard=first["shard"],
+        width=first["width"],
+        height=first["height"],
+        url=origin.get("final_url") or first["url"] or "",
+        license=origin.get("license") or "",
+        source=origin.get("source") or "",
+        instances=tuple(rows),
+    )
+
+
+def instance_mask(row: Mapping[str, Any]) -> NDArray[np.bool_]:
+    """The mask (H, W) of an instance."""
+    return decode_rle({"size": [row["height"], row["width"]], "counts": row["rle_counts"]})
+
+
+def instance_polygons(row: Mapping[str, Any]) -> list[Polygon]:
+    """The polygons of an instance, each (N, 2), normalised."""
+    return [np.array(polygon, np.float64) for polygon in row["polygons"]]
+
+
+def image_suffix(data: bytes) -> str:
+    """The file suffix of an encoded image, with its dot, by what it is.
+
+    Raises:
+        ValueError: not an image.
+    """
+    try:
+        with Image.open(BytesIO(data)) as picture:
+            return _SUFFIXES.get(picture.format or "", ".img")
+    except UnidentifiedImageError as error:
+        raise ValueError("not an image: the shard is damaged, run `simpleseg run --until ingest --force`") from error
+
+
+def copy_images(source: ImageSource, folder: Path, subfolder: str = "") -> Place:
+    """Places images as files `folder/subfolder/KEY.SUFFIX`, byte for byte as they are stored."""
+
+    def place(image: AnnotatedImage) -> str:
+        data = source.read_bytes(image.shard, image.key)
+        name = f"{subfolder}/{image.key}{image_suffix(data)}" if subfolder else f"{image.key}{image_suffix(data)}"
+        with replacing(folder / name) as partial:
+            partial.write_bytes(data)
+        return name
+
+    return place

@@ -1,0 +1,66 @@
+"""labelme: a JSON file beside each image, to correct annotations by hand."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from simpleseg_core.export._annotations import AnnotatedImage, Annotations, Place, Row, instance_polygons
+from simpleseg_core.files import write_json
+from simpleseg_core.stages import NullProgress, Progress
+
+_VERSION = "5.5.0"
+"""Of the file format; labelme asks for the same major version."""
+_DIGITS = 3
+
+
+def export_labelme(
+    annotations: Annotations, folder: Path, place: Place, progress: Progress | None = None
+) -> dict[str, int]:
+    """Write a JSON file for each image, with a polygon shape for each part of each instance.
+
+    The parts of one instance share a `group_id`; the label is the phrase, the description says more. Points are pixels.
+
+    Args:
+        place: names the image relative to its JSON file, which takes the image's own stem.
+
+    Returns:
+        How many images and shapes were written.
+    """
+    progress = progress or NullProgress()
+    progress.start(annotations.count(), "instances")
+    images = shapes = 0
+    for image in annotations.images():
+        document = _document(image, place(image))
+        write_json(folder / f"{image.key}.json", document)
+        images += 1
+        shapes += len(document["shapes"])
+        progress.advance(len(image.instances))
+    return {"images": images, "shapes": shapes}
+
+
+def _document(image: AnnotatedImage, name: str) -> dict[str, Any]:
+    return {
+        "version": _VERSION,
+        "flags": {},
+        "shapes": [shape for number, row in enumerate(image.instances) for shape in _shapes(number, row)],
+        "imagePath": name,
+        "imageData": None,
+        "imageHeight": image.height,
+        "imageWidth": image.width,
+    }
+
+
+def _shapes(number: int, row: Row) -> Iterator[dict[str, Any]]:
+    size = np.array([row["width"], row["height"]])
+    for polygon in instance_polygons(row):
+        yield {
+            "label": row["phrase"],
+            "points": (polygon * size).round(_DIGITS).tolist(),
+            "group_id": number,
+            "description": row.get("description") or "",
+            "shape_type": "polygon",
+            "flags": {},
+            "mask": None,
+        }
