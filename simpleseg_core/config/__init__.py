@@ -1,8 +1,8 @@
 """The configuration: pydantic models of params.yaml; imports neither torch, ray nor vllm."""
 
 from simpleseg_core.config._root import Config
-from simpleseg_core.config.annotate import ContourConfig, DescribeConfig, DetectConfig, SegmentConfig
-from simpleseg_core.config.data import CocoConfig, DataConfig, FilterConfig, IngestConfig, WebConfig
+from simpleseg_core.config.annotate import ContourConfig, DescribeConfig, DetectConfig, RunConfig, SegmentConfig
+from simpleseg_core.config.data import CocoConfig, DataConfig, FilterConfig, IngestConfig, ReferringConfig, WebConfig
 from simpleseg_core.config.dataset import DatasetConfig, Style, Task
 from simpleseg_core.config.evaluation import EvaluateConfig, RayConfig, TrackingConfig
 from simpleseg_core.config.refshapes import RefShapesConfig
@@ -21,6 +21,6 @@ __all__ = [
     "CocoConfig", "Config", "ContourConfig", "DataConfig", "DatasetConfig", "DescribeConfig", "DetectConfig",
     "EvaluateConfig",
     "FilterConfig", "IngestConfig", "ModelConfig", "NanoConfig", "OptimizerConfig", "Phase", "RLConfig",
-    "RayConfig", "RefShapesConfig",
-    "RewardConfig", "RolloutConfig", "SegmentConfig", "Style", "Task", "TrackingConfig", "TrainConfig", "WebConfig",
+    "RayConfig", "RefShapesConfig", "ReferringConfig",
+    "RewardConfig", "RolloutConfig", "RunConfig", "SegmentConfig", "Style", "Task", "TrackingConfig", "TrainConfig", "WebConfig",
 ]  # fmt: skip

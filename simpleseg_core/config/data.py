@@ -3,12 +3,14 @@
 from pathlib import Path
 from typing import Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from simpleseg_core.config._base import Section
 from simpleseg_core.config.refshapes import RefShapesConfig
 
 Source = Literal["refshapes", "coco", "web"]
+ReferringDataset = Literal["refcoco", "refcoco+", "refcocog", "refclef", "grefcoco", "refcocom", "reasonseg"]
+SplitBy = Literal["unc", "umd", "google", "berkeley"]
 MetadataSchema = Literal["laion", "laion_coco", "coyo", "datacomp", "generic"]
 
 
@@ -23,6 +25,51 @@ class CocoConfig(Section):
     """Read at most this many images; all when unset."""
     holdout: float = Field(0.2, gt=0, lt=1)
     """Share of the images kept out of training, as the benchmark `coco/val`."""
+
+
+SPLITS_BY: dict[ReferringDataset, tuple[SplitBy, ...]] = {
+    "refcoco": ("unc", "google"),
+    "refcoco+": ("unc",),
+    "refcocog": ("umd", "google"),
+    "refclef": ("unc", "berkeley"),
+    "grefcoco": ("unc",),
+}
+"""Who split each set, the usual one first; the others come in one division."""
+
+
+class ReferringConfig(Section):
+    """A set of referring expressions in its original files (docs/datasets.md says where to get them)."""
+
+    dataset: ReferringDataset
+    root: Path
+    """Folder of the set's own files, such as `refs(unc).p` and `instances.json`."""
+    split_by: SplitBy | None = None
+    """Who divided the set; unset: as papers report it (unc, for refCOCOg umd)."""
+    images: Path | None = None
+    """Folder of the images; unset: looked for where the sets' own loaders expect it."""
+    benchmarks: tuple[str, ...] | None = None
+    """Splits to evaluate on; unset: all but `train`. Images of the others are kept out of training all the same."""
+    max_images: int | None = Field(None, gt=0)
+    """Read at most this many images of each split; all when unset."""
+
+    @model_validator(mode="after")
+    def _split_exists(self) -> "ReferringConfig":
+        known = SPLITS_BY.get(self.dataset, ())
+        if self.split_by is not None and self.split_by not in known:
+            choice = f"one of {', '.join(known)}" if known else "nothing: it comes in one division"
+            raise ValueError(f"{self.dataset} has no split by {self.split_by}: set split_by to {choice}")
+        return self
+
+    @property
+    def division(self) -> SplitBy | None:
+        """Who divided the set, the usual one where nothing is said."""
+        return self.split_by or next(iter(SPLITS_BY.get(self.dataset, ())), None)
+
+    @property
+    def name(self) -> str:
+        """What benchmarks and tables call it: `refcocog`, and `refcocog-google` where the division is not the usual."""
+        usual = next(iter(SPLITS_BY.get(self.dataset, ())), None)
+        return self.dataset if self.division == usual else f"{self.dataset}-{self.division}"
 
 
 class FilterConfig(Section):
@@ -66,14 +113,24 @@ class DataConfig(Section):
     refshapes: RefShapesConfig = RefShapesConfig()
     coco: CocoConfig = CocoConfig()
     web: WebConfig = WebConfig()
+    referring: tuple[ReferringConfig, ...] = ()
+    """Sets that SFT, RL and the benchmarks are made of, in place of RefShapes or COCO."""
     web_images: int = Field(300, gt=0)
     """RefShapes images put on the local web server for `ingest` to download."""
     train_images: int = Field(2000, gt=0)
     """RefShapes images of the train split, for SFT."""
     rl_images: int = Field(800, gt=0)
-    """RefShapes images whose queries become RL prompts."""
+    """Images whose queries become RL prompts: scenes of RefShapes, random training images of the other sources."""
     benchmark_queries: dict[str, int] = {"val": 600, "testA": 200, "testB": 200}
     """RefShapes benchmark queries of each split."""
+
+    @field_validator("referring")
+    @classmethod
+    def _sets_differ(cls, sets: tuple[ReferringConfig, ...]) -> tuple[ReferringConfig, ...]:
+        names = [each.name for each in sets]
+        if twice := sorted({name for name in names if names.count(name) > 1}):
+            raise ValueError(f"data.referring names {', '.join(twice)} twice: leave one of them out")
+        return sets
 
     @model_validator(mode="after")
     def _source_is_complete(self) -> "DataConfig":

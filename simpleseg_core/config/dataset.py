@@ -32,8 +32,13 @@ class DatasetConfig(Section):
     }  # fmt: skip
     """Relative frequency of each task in the pre-training set."""
     sft_weights: dict[Task, float] = {"text->mask": 1.0}
+    source_weights: dict[str, float] = {}
+    """Source (a set of `data.referring`, `refshapes`, `coco`, `annotations`) -> how often each of its images is visited
+    in a pass, in training and in RL; 1 when not named, 0 leaves it out. Naming `refshapes` or `coco` beside
+    `data.referring` adds it."""
     leakage_filter: bool = True
-    """Drop training images that appear in any benchmark, by id and by perceptual hash."""
+    """Drop training images that a validation or test split of any set in use shows, by id and by perceptual hash.
+    `false` is the published composition; what it leaks is reported either way."""
     max_answer_tokens: int = Field(512, gt=0)
     """Answers longer than this get a coarser polygon, not a cut one."""
 
@@ -42,6 +47,13 @@ class DatasetConfig(Section):
     def _weights_are_positive(cls, weights: dict[Task, float]) -> dict[Task, float]:
         if not weights or min(weights.values()) < 0 or sum(weights.values()) <= 0:
             raise ValueError("task weights must be non-negative with a positive sum: name at least one task")
+        return weights
+
+    @field_validator("source_weights")
+    @classmethod
+    def _sources_are_not_negative(cls, weights: dict[str, float]) -> dict[str, float]:
+        if negative := sorted(source for source, weight in weights.items() if not weight >= 0):
+            raise ValueError(f"the weight of {', '.join(negative)} is negative: 0 leaves a source out")
         return weights
 
     @model_validator(mode="after")

@@ -11,6 +11,10 @@ from pycocotools import mask as coco_mask
 
 from simpleseg_core.config import CocoConfig
 from simpleseg_core.geometry import Rle
+from simpleseg_core.geometry.rle import rle_spans
+
+_OUTSIDE = 4
+"""Image sides by which a vertex may lie outside the image."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,12 +68,12 @@ def read_coco(config: CocoConfig) -> list[CocoImage]:
     if config.root is None:
         raise ValueError("data.coco.root is not set: name the folder of images and annotations")
     path = config.root / config.annotations
-    content = _load(path)
-    categories = {_field(item, "id", path, "categories"): str(item.get("name", "")) for item in content["categories"]}
+    content = load_instances(path, "set data.coco.root and data.coco.annotations")
+    categories = {field(item, "id", path, "categories"): str(item.get("name", "")) for item in content["categories"]}
     by_image: dict[int, list[Mapping[str, Any]]] = {}
     for item in content["annotations"]:
-        by_image.setdefault(_field(item, "image_id", path, "annotations"), []).append(item)
-    images = sorted(content["images"], key=lambda item: _number(item, "id", path, "images"))[: config.max_images]
+        by_image.setdefault(field(item, "image_id", path, "annotations"), []).append(item)
+    images = sorted(content["images"], key=lambda item: number(item, "id", path, "images"))[: config.max_images]
     unknown = by_image.keys() - {item["id"] for item in content["images"]}
     if unknown:
         raise ValueError(
@@ -84,30 +88,37 @@ def is_held_out(key: str, seed: int, share: float) -> bool:
     return draw < share * 2**64
 
 
-def _load(path: Path) -> dict[str, list[Any]]:
+def load_instances(path: Path, cure: str) -> dict[str, list[Any]]:
+    """The lists `images`, `annotations` and `categories` of a COCO annotation file, unchecked inside.
+
+    Raises:
+        FileNotFoundError: no such file; the message ends in `cure`.
+        ValueError: not JSON, or a list is missing.
+    """
     if not path.is_file():
-        raise FileNotFoundError(f"{path}: no such file; set data.coco.root and data.coco.annotations")
+        raise FileNotFoundError(f"{path}: no such file; {cure}")
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise ValueError(
-            f"{path}: not JSON ({error}); data.coco.annotations must name COCO's instances file"
-        ) from error
+    except (json.JSONDecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise ValueError(f"{path}: not JSON ({error}); it must be COCO's instances file: {cure}") from error
     for name in ("images", "annotations", "categories"):
         if not isinstance(content, dict) or not isinstance(content.get(name), list):
-            raise ValueError(f"{path}: no list `{name}`; data.coco.annotations must name COCO's instances file")
+            raise ValueError(f"{path}: no list `{name}`; it must be COCO's instances file: {cure}")
     sections: dict[str, list[Any]] = content
     return sections
 
 
-def _field(item: Mapping[str, Any], name: str, path: Path, section: str) -> Any:
-    if name not in item:
-        raise ValueError(f"{path}: an entry of `{section}` has no `{name}`: {json.dumps(item)[:80]}")
+def field(item: Any, name: str, path: Path, section: str) -> Any:
+    """A field of an entry of a file; ValueError names file, section and field where it is missing."""
+    if not isinstance(item, Mapping) or name not in item:
+        shown = f": {json.dumps(item, default=str)[:80]}" if isinstance(item, Mapping) and len(item) < 20 else ""
+        raise ValueError(f"{path}: an entry of `{section}` has no `{name}`{shown}")
     return item[name]
 
 
-def _number(item: Mapping[str, Any], name: str, path: Path, section: str) -> int:
-    value = _field(item, name, path, section)
+def number(item: Any, name: str, path: Path, section: str) -> int:
+    """A field that must be a whole number, 0 or more."""
+    value = field(item, name, path, section)
     if not isinstance(value, int) or value < 0:
         raise ValueError(f"{path}: `{name}` of an entry of `{section}` is {value!r}: it must be a whole number")
     return value
@@ -116,8 +127,8 @@ def _number(item: Mapping[str, Any], name: str, path: Path, section: str) -> int
 def _image(
     item: Mapping[str, Any], annotations: Sequence[Mapping[str, Any]], categories: Mapping[int, str], path: Path
 ) -> CocoImage:
-    width, height = _number(item, "width", path, "images"), _number(item, "height", path, "images")
-    name = str(_field(item, "file_name", path, "images"))
+    width, height = number(item, "width", path, "images"), number(item, "height", path, "images")
+    name = str(field(item, "file_name", path, "images"))
     # A file name may not lead out of the folder.
     files = [folder / Path(name).name for folder in (path.parent, path.parent / "images")]
     found = next((file for file in files if file.is_file()), None)
@@ -131,12 +142,12 @@ def _object(
     item: Mapping[str, Any], width: int, height: int, categories: Mapping[int, str], path: Path
 ) -> CocoObject | None:
     """An annotation, or None where its outline is empty (polygons of two points occur)."""
-    category = categories.get(_field(item, "category_id", path, "annotations"))
+    category = categories.get(field(item, "category_id", path, "annotations"))
     if category is None:
         raise ValueError(
             f"{path}: annotation {item.get('id')} has category_id {item['category_id']}, which `categories` lacks"
         )
-    rle = _rle(_field(item, "segmentation", path, "annotations"), width, height, path, item.get("id"))
+    rle = outline_rle(field(item, "segmentation", path, "annotations"), width, height, path, item.get("id"))
     if rle is None or not coco_mask.area(_encoded(rle)):
         return None
     left, top, box_width, box_height = (float(side) for side in coco_mask.toBbox(_encoded(rle)))
@@ -144,17 +155,18 @@ def _object(
     return CocoObject(category.lower(), box, rle, bool(item.get("iscrowd", 0)))
 
 
-def _rle(segmentation: Any, width: int, height: int, path: Path, identifier: Any) -> Rle | None:
-    """COCO's three forms of an outline as a compressed RLE: polygons, and runs as a list or as a text."""
+def outline_rle(outline: Any, width: int, height: int, path: Path, identifier: Any) -> Rle | None:
+    """COCO's forms of an outline as a compressed RLE: polygons, and runs as a list, as a text, or several (refCLEF).
+
+    Returns:
+        None where no polygon has three points.
+
+    Raises:
+        ValueError: none of these forms, or of another size than the image; names the annotation.
+    """
     try:
-        if isinstance(segmentation, list):
-            rings = [ring for ring in segmentation if len(ring) >= 6]
-            merged = coco_mask.merge(coco_mask.frPyObjects(rings, height, width)) if rings else None
-        elif isinstance(segmentation["counts"], list):
-            merged = coco_mask.frPyObjects(segmentation, height, width)
-        else:
-            merged = {"size": segmentation["size"], "counts": segmentation["counts"].encode("ascii")}
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        merged = _merged(outline, width, height)
+    except (KeyError, IndexError, TypeError, ValueError, AttributeError) as error:
         raise ValueError(
             f"{path}: annotation {identifier}: segmentation is neither polygons nor RLE ({error})"
         ) from error
@@ -165,6 +177,36 @@ def _rle(segmentation: Any, width: int, height: int, path: Path, identifier: Any
             f"{path}: annotation {identifier}: RLE of size {merged['size']} in an image of {[height, width]}"
         )
     return {"size": [height, width], "counts": merged["counts"].decode("ascii")}
+
+
+def _merged(outline: Any, width: int, height: int) -> dict[str, Any] | None:
+    if isinstance(outline, list):
+        if outline and isinstance(outline[0], Mapping):
+            merged: dict[str, Any] = coco_mask.merge([_runs(part, width, height) for part in outline])
+            return merged
+        rings = [_bounded(ring, width, height) for ring in outline if len(ring) >= 6]
+        return coco_mask.merge(coco_mask.frPyObjects(rings, height, width)) if rings else None
+    return _runs(outline, width, height)
+
+
+def _bounded(ring: Sequence[float], width: int, height: int) -> Sequence[float]:
+    """A ring that pycocotools can draw: it takes memory for every pixel of a ring's length, and NaN for a number."""
+    limit = _OUTSIDE * max(width, height)
+    if not all(-limit <= value <= limit for value in ring):
+        raise ValueError(f"a coordinate lies more than {limit} pixels outside the image")
+    return ring
+
+
+def _runs(runs: Mapping[str, Any], width: int, height: int) -> dict[str, Any]:
+    """An RLE, checked: pycocotools believes every run length it is given."""
+    size, counts = [int(side) for side in runs["size"]], runs["counts"]
+    if isinstance(counts, list):
+        if sum(counts) != size[0] * size[1] or min(counts) < 0:
+            raise ValueError(f"its counts do not add up to {size[0]} x {size[1]} pixels")
+        counts = coco_mask.frPyObjects({"size": size, "counts": counts}, *size)["counts"]
+    text = counts if isinstance(counts, str) else counts.decode("ascii")
+    rle_spans({"size": size, "counts": text})
+    return {"size": size, "counts": text.encode("ascii")}
 
 
 def _encoded(rle: Rle) -> dict[str, Any]:
