@@ -1,68 +1,19 @@
 """Near-duplicate images: found by perceptual hash over all finished shards, taken out of all but the first."""
 
 import tarfile
-from collections.abc import Iterator
+from collections.abc import Mapping
 from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from simpleseg_core.data.records import INGEST
 from simpleseg_core.data.shards import write_shard
 from simpleseg_core.data.web._files import fingerprint_of, finished_shards, write_rows
 from simpleseg_core.data.web._status import Status
-
-_BITS = 64
-_PAIRS_AT_ONCE = 4_000_000
-
-
-def earlier_twins(hashes: np.ndarray, bits: int) -> np.ndarray:
-    """For each 64-bit hash the index of the first earlier one that is kept and differs in at most `bits` bits, else -1.
-
-    Hashes are visited in order; one that has a twin is dropped and is nobody's twin itself. Two hashes that differ in
-    at most `bits` bits agree in one of `bits` + 1 blocks or more, so only hashes that share a block are compared.
-    """
-    unique, first, inverse = np.unique(hashes, return_index=True, return_inverse=True)
-    order = np.argsort(first)
-    found = np.full(len(unique), -1)
-    kept = np.ones(len(unique), bool)
-    for earlier, later in _close_pairs(unique[order], bits):
-        if kept[earlier] and kept[later]:
-            kept[later], found[later] = False, first[order[earlier]]
-    rank = np.empty(len(unique), int)
-    rank[order] = np.arange(len(unique))
-    twins: np.ndarray = found[rank[inverse]]
-    repeats = (first[inverse] != np.arange(len(hashes))) & (twins < 0)
-    twins[repeats] = first[inverse][repeats]
-    return twins
-
-
-def _close_pairs(hashes: np.ndarray, bits: int) -> list[tuple[int, int]]:
-    """Pairs (earlier, later) of distinct hashes that differ in at most `bits` bits, by later, then earlier."""
-    edges = np.linspace(0, _BITS, bits + 2).astype(np.uint64)
-    pairs: set[tuple[int, int]] = set()
-    for low, high in pairwise(edges):
-        mask = np.uint64((1 << int(high - low)) - 1)
-        blocks = (hashes >> low) & mask if high - low < _BITS else hashes
-        for left, right in _pairs_in_groups(blocks):
-            close = np.bitwise_count(hashes[left] ^ hashes[right]) <= bits
-            pairs.update(zip(left[close].tolist(), right[close].tolist(), strict=True))
-    return sorted(pairs, key=lambda pair: (pair[1], pair[0]))
-
-
-def _pairs_in_groups(blocks: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """All index pairs (smaller, larger) with equal block, in arrays of bounded length, nearest places first."""
-    order = np.argsort(blocks, kind="stable")
-    ordered = blocks[order]
-    for start in range(0, len(order), _PAIRS_AT_ONCE):
-        left = np.arange(start, min(start + _PAIRS_AT_ONCE, len(order)))
-        distance = 1
-        while len(left):
-            left = left[left + distance < len(order)]
-            left = left[ordered[left] == ordered[left + distance]]
-            yield order[left], order[left + distance]
-            distance += 1
 
 
 def drop_near_duplicates(output: Path, bits: int) -> int:
@@ -74,38 +25,43 @@ def drop_near_duplicates(output: Path, bits: int) -> int:
     Returns:
         How many images were taken out.
     """
+    from simpleseg_core.data.web._hamming import earlier_twins  # the decoders, which load this package, need no numba
+
     shards = finished_shards(output)
-    keys: list[str] = []
-    hashes: list[int] = []
-    for shard in shards:
-        for batch in pq.ParquetFile(shard).iter_batches(columns=["image", "phash"]):
-            for image, phash in zip(batch["image"].to_pylist(), batch["phash"].to_pylist(), strict=True):
-                if image is not None:
-                    keys.append(image)
-                    hashes.append(int(phash, 16))
-    twins = earlier_twins(np.array(hashes, np.uint64), bits)
-    doubles = {keys[index]: keys[twin] for index, twin in enumerate(twins) if twin >= 0}
-    for shard in shards:
-        _take_out(shard, doubles)
-    return len(doubles)
+    images = [_images(shard) for shard in shards]
+    keys = pa.chunked_array([keys for keys, _ in images], pa.string())
+    twins = earlier_twins(np.concatenate([np.empty(0, np.uint64), *(hashes for _, hashes in images)]), bits)
+    bounds = np.cumsum([0, *(len(keys) for keys, _ in images)])
+    for shard, (start, end) in zip(shards, pairwise(bounds), strict=True):
+        dropped = start + np.flatnonzero(twins[start:end] >= 0)
+        _take_out(shard, {keys[int(each)].as_py(): keys[int(twins[each])].as_py() for each in dropped})
+    return int((twins >= 0).sum())
 
 
-def _take_out(shard: Path, doubles: dict[str, str]) -> None:
-    statuses = pq.read_table(shard, columns=["image", "status"])
-    images = set(statuses["image"].to_pylist()) - {None}
-    if not images & doubles.keys() and str(Status.NEAR_DUPLICATE) not in statuses["status"].to_pylist():
-        return
-    if images & doubles.keys():
-        rows = pq.read_table(shard, schema=INGEST)
-        changed = [
+def _images(shard: Path) -> tuple[pa.Array, np.ndarray]:
+    """Keys and perceptual hashes (uint64) of the images of a shard."""
+    table = pq.read_table(shard, columns=["image", "phash"])
+    table = table.filter(pc.is_valid(table["image"])).combine_chunks()
+    hashes = np.frombuffer(bytes.fromhex("".join(table["phash"].to_pylist())), ">u8").astype(np.uint64)
+    return pa.concat_arrays([pa.array([], pa.string()), *table["image"].chunks]), hashes
+
+
+def _take_out(shard: Path, doubles: Mapping[str, str]) -> None:
+    """Drop images (key -> key of the twin), and what a killed run has left to drop."""
+    tar = shard.with_suffix(".tar")
+    if doubles:
+        rows = [
             row | {"status": str(Status.NEAR_DUPLICATE), "detail": f"of {doubles[row['image']]}", "image": None}
             if row["image"] in doubles
             else row
-            for row in rows.to_pylist()
+            for row in pq.read_table(shard, schema=INGEST).to_pylist()
         ]
-        write_rows(changed, shard, fingerprint_of(shard) or "")
-        images -= doubles.keys()
-    _keep_members(shard.with_suffix(".tar"), images)
+        write_rows(rows, shard, fingerprint_of(shard) or "")
+    if shard.stat().st_mtime_ns < tar.stat().st_mtime_ns:
+        return
+    statuses = pq.read_table(shard, columns=["image", "status"])
+    if str(Status.NEAR_DUPLICATE) in statuses["status"].to_pylist():
+        _keep_members(tar, set(statuses["image"].to_pylist()) - {None})
 
 
 def _keep_members(path: Path, keys: set[str]) -> None:

@@ -34,7 +34,7 @@ METADATA = pa.schema(
 )
 """The common schema. `key` identifies the URL; `row_id` is the table's own id where it has one; `hash` is of the image
 (`hash_kind`: md5, sha1, sha256, sha512 or phash); `punsafe` and `watermark` are probabilities; `source` names file and
-schema. Sources on disk bring their images along: `body` is the encoded image, `image` its name to be; null for the web."""
+schema. Sources on disk bring their images along: `body` is the encoded image, `image` its name to be."""
 
 _BATCH_ROWS = 16_384
 _RANGES = {

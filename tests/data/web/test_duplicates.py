@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from simpleseg_core.data.web._duplicates import earlier_twins
+from simpleseg_core.data.web._hamming import _masks, earlier_twins
 
 
 def by_brute_force(hashes: list[int], bits: int) -> list[int]:
@@ -37,3 +37,23 @@ def test_many_equal_images_cost_no_quadratic_time() -> None:
 def test_random_images_have_no_twins(bits: int) -> None:
     hashes = np.random.default_rng(0).integers(0, 2**63, 3000, dtype=np.uint64)
     assert (earlier_twins(hashes, bits) == -1).all()
+
+
+@pytest.mark.parametrize("count", [100, 60_000, 1_000_000, 100_000_000])
+@pytest.mark.parametrize("bits", [0, 1, 4, 6, 16])
+def test_close_hashes_agree_in_the_key_of_some_table(bits: int, count: int) -> None:
+    masks = [int(mask) for mask in _masks(count, bits)]
+    rng = np.random.default_rng(bits)
+    for _ in range(200):
+        difference = sum(1 << int(bit) for bit in rng.choice(64, bits, replace=False))
+        assert any(not difference & mask for mask in masks)
+
+
+def test_a_million_hashes_are_compared_with_few_others() -> None:
+    """Families of close hashes among strangers: their heads are kept, and the work stays far below all pairs."""
+    rng = np.random.default_rng(0)
+    heads = rng.integers(0, 2**63, 300_000, dtype=np.uint64)
+    copies = heads ^ (np.uint64(1) << rng.integers(0, 64, len(heads)).astype(np.uint64))
+    twins = earlier_twins(np.concatenate([heads, copies]), 4)
+    assert (twins[: len(heads)] == -1).all()
+    assert twins[len(heads) :].tolist() == list(range(len(heads)))

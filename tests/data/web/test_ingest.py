@@ -22,7 +22,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from simpleseg_core.config import FilterConfig, IngestConfig, WebConfig
-from simpleseg_core.data.shards import ImageStore
+from simpleseg_core.data.shards import ImageStore, write_shard
 from simpleseg_core.data.web import Job, finished_shards, ingest, read_metadata
 from simpleseg_core.data.web._sink import Sink
 from tests.data.web.images import encode, picture
@@ -89,6 +89,19 @@ def test_near_duplicates_are_taken_out_of_all_but_the_first_shard(tmp_path: Path
     found = rows(tmp_path)
     assert {row["detail"] for row in found if row["status"] == "near_duplicate"} == {f"of {found[3]['image']}"}
     assert sum(len(ImageStore(tmp_path).keys(f"images/{n:05d}.tar")) for n in range(3)) == 9
+
+
+def test_what_a_kill_left_of_a_near_duplicate_is_taken_out_by_the_next_run(tmp_path: Path, server: Server) -> None:
+    server.image("/a.jpg", jpeg())
+    server.image("/b.jpg", jpeg())
+    web = table(tmp_path / "meta" / "a.parquet", server, ["/a.jpg", "/b.jpg"])
+    run(tmp_path, web, server)
+    tar, rows_file = tmp_path / "images" / "00000.tar", tmp_path / "images" / "00000.parquet"
+    done = tar.read_bytes()
+    write_shard([("00000000000.jpg", jpeg()), ("00000000001.jpg", jpeg())], tar)
+    os.utime(tar, ns=(0, rows_file.stat().st_mtime_ns - 1))  # the rows had been rewritten, the tar had not
+    assert run(tmp_path, web, server) == {"ok": 1, "near_duplicate": 1}
+    assert tar.read_bytes() == done
 
 
 def test_images_that_are_not_what_was_promised_are_quarantined(tmp_path: Path, server: Server) -> None:
