@@ -2,7 +2,7 @@
 
 import typer
 
-from flows.cli import config, doctor, predict, profile, run, stage, status, ui
+from flows.cli import config, doctor, export, predict, profile, run, stage, status, ui
 
 app = typer.Typer(
     name="simpleseg",
@@ -18,6 +18,7 @@ app.command("run", epilog=run.EXAMPLES)(run.run)
 app.command("stage", epilog=stage.EXAMPLES)(stage.stage)
 app.command("status", epilog=status.EXAMPLES)(status.status)
 app.command("predict", epilog=predict.EXAMPLES)(predict.predict)
+app.command("export", epilog=export.EXAMPLES)(export.export)
 app.add_typer(config.app, name="config")
 app.add_typer(profile.app, name="profile")
 app.command("ui", epilog=ui.EXAMPLES)(ui.ui)

@@ -1,0 +1,78 @@
+"""`simpleseg export`: the annotations of this working copy for other tools."""
+
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from flows.cli.console import FAILED, INTERRUPTED, bad_input, err, fail, out
+from simpleseg_core.config.files import load_config
+from tasks.workspace import Workspace
+
+EXAMPLES = """\
+Examples:
+
+  simpleseg export coco --out export/coco                  instances.json and images/
+
+  simpleseg export coco --masks rle --out export/exact     masks as they were before they became polygons
+
+  simpleseg export labelme --out export/labelme            to correct by hand: labelme export/labelme
+
+  simpleseg export hf --out export/hf                      load_dataset("export/hf") of Hugging Face
+
+  simpleseg export sheets --out export/sheets              a page a shard: the worst instances, and some at random
+"""
+
+
+class Format(StrEnum):
+    """What `export` writes."""
+
+    coco = "coco"
+    labelme = "labelme"
+    hf = "hf"
+    sheets = "sheets"
+
+
+class Table(StrEnum):
+    """Where annotations are taken from."""
+
+    descriptions = "descriptions"
+    polygons = "polygons"
+
+
+class Masks(StrEnum):
+    """How COCO masks are written."""
+
+    polygons = "polygons"
+    rle = "rle"
+
+
+def export(
+    format_: Annotated[Format, typer.Argument(metavar="FORMAT", help="coco, labelme, hf or sheets.")],
+    folder: Annotated[Path, typer.Option("--out", metavar="FOLDER", help="A new folder.")],
+    table: Annotated[
+        Table | None, typer.Option("--from", help="The stage's output to export; descriptions where there are some.")
+    ] = None,
+    masks: Annotated[
+        Masks, typer.Option(help="coco only: outlines as models learn them, or the exact masks.")
+    ] = Masks.polygons,
+) -> None:
+    """Write the annotated instances, with their images, for another tool; whole or not at all."""
+    from simpleseg_core.export import Annotations, export_folder
+
+    with bad_input():
+        workspace = Workspace.find()
+        config = load_config(workspace.params)
+        annotations = Annotations.open(workspace.root / "data", table.value if table else None)
+    from tasks.progress import open_progress
+
+    try:
+        with bad_input(), open_progress() as progress:
+            counts = export_folder(format_.value, annotations, folder, masks.value, config.seed, progress)
+    except KeyError as error:  # an image that a table names is in no shard
+        raise fail(error.args[0], FAILED) from None
+    except KeyboardInterrupt:
+        err.print(f"\n[yellow]interrupted[/]: {folder} has not been written")
+        raise typer.Exit(INTERRUPTED) from None
+    out.print(f"{', '.join(f'{count} {what}' for what, count in counts.items())} in {folder}", soft_wrap=True)
