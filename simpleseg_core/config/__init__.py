@@ -22,5 +22,6 @@ __all__ = [
     "EvaluateConfig",
     "FilterConfig", "IngestConfig", "ModelConfig", "NanoConfig", "OptimizerConfig", "Phase", "RLConfig",
     "RayConfig", "RefShapesConfig", "ReferringConfig",
-    "RewardConfig", "RolloutConfig", "RunConfig", "SegmentConfig", "Style", "Task", "TrackingConfig", "TrainConfig", "WebConfig",
+    "RewardConfig", "RolloutConfig", "RunConfig", "SegmentConfig", "Style", "Task", "TrackingConfig", "TrainConfig",
+    "WebConfig",
 ]  # fmt: skip

@@ -1,8 +1,8 @@
 """The data engine: detector, segmenter, contour and description settings."""
 
-from typing import Literal
+from typing import Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from simpleseg_core.config._base import Section
 
@@ -10,8 +10,24 @@ Holes = Literal["bridge", "drop"]
 Order = Literal["clockwise", "counter_clockwise", "shuffled", "by_x"]
 
 
-class DetectConfig(Section):
-    """Phrases of the caption -> boxes."""
+class RunConfig(Section):
+    """Who does the work of a stage; the result is the same whoever does."""
+
+    runner: Literal["local", "ray"] = "local"
+    """`ray`: Ray Data, images decoded on CPUs while `workers` engines work, on a GPU each where there are some."""
+    workers: int = Field(1, gt=0)
+    """Engines side by side under Ray; fewer where it has no room for so many."""
+    device_hour_price: float = Field(2.0, ge=0)
+    """What an engine's device costs an hour, for the estimate of the cost of a million images."""
+
+    @property
+    def on_gpu(self) -> bool:
+        """Whether the engine has a use for a GPU."""
+        return False
+
+
+class DetectConfig(RunConfig):
+    """Phrases -> boxes."""
 
     engine: Literal["embedded", "annotations", "groundingdino", "transformers"] = "embedded"
     """`annotations` passes on boxes that came with the data; `embedded` does so too where there are some, and else
@@ -20,27 +36,63 @@ class DetectConfig(Section):
     """Hub id or local folder (transformers), or checkpoint file (groundingdino)."""
     config_file: str | None = None
     """Python-free model configuration of groundingdino-py: a built-in name such as `swin_t`."""
+    phrases: Literal["caption", "vocabulary", "both"] = "caption"
+    """What Grounding-DINO looks for: the noun phrases of each caption, the vocabulary, or both."""
+    vocabulary: tuple[str, ...] = ()
+    """Phrases looked for in every image; more than one prompt holds are split over several, and their boxes merged."""
     box_threshold: float = Field(0.35, ge=0, le=1)
     text_threshold: float = Field(0.25, ge=0, le=1)
     nms_iou: float = Field(0.7, gt=0, le=1)
     batch_size: int = Field(8, gt=0)
     device: str = "auto"
 
+    @model_validator(mode="after")
+    def _vocabulary_is_there(self) -> Self:
+        blank = [phrase for phrase in self.vocabulary if not phrase.strip()]
+        if blank:
+            raise ValueError("vocabulary: a phrase is empty: remove it")
+        if self.phrases != "caption" and not self.vocabulary:
+            raise ValueError(
+                f"vocabulary: empty, but phrases is {self.phrases}: list phrases, or set phrases to caption"
+            )
+        if self.phrases != "caption" and self.engine not in ("groundingdino", "transformers"):
+            raise ValueError(f"phrases: the engine {self.engine} knows no vocabulary: set phrases to caption")
+        return self
 
-class SegmentConfig(Section):
+    @property
+    def on_gpu(self) -> bool:
+        return self.engine in ("groundingdino", "transformers") and self.device != "cpu"
+
+
+class SegmentConfig(RunConfig):
     """Boxes -> masks."""
 
     engine: Literal["grabcut", "segment_anything", "sam", "sam2"] = "grabcut"
     model: str = "facebook/sam-vit-huge"
     model_type: Literal["vit_b", "vit_l", "vit_h"] = "vit_h"
     """Architecture of a segment-anything checkpoint."""
+    prompt: Literal["box", "point", "box+point", "box+mask"] = "box"
+    """What SAM is given of each detection: its box, the middle of it, both, or the box and then once more with the mask
+    that came of it."""
     grabcut_iterations: int = Field(5, gt=0)
     batch_size: int = Field(16, gt=0)
-    """Boxes of one image that are decoded together."""
+    """Prompts of one image that are decoded together."""
     device: str = "auto"
+    clip: str | None = None
+    """Hub id or local folder of a CLIP that says how well each crop fits its phrase (for `contour.min_similarity`)."""
+
+    @model_validator(mode="after")
+    def _prompt_is_known(self) -> Self:
+        if self.engine == "grabcut" and self.prompt != "box":
+            raise ValueError(f"prompt: grabcut starts from boxes only, not {self.prompt}: set it to box")
+        return self
+
+    @property
+    def on_gpu(self) -> bool:
+        return (self.engine != "grabcut" or self.clip is not None) and self.device != "cpu"
 
 
-class ContourConfig(Section):
+class ContourConfig(RunConfig):
     """Masks -> polygons, and the filters that decide which instances are worth training on."""
 
     tolerance: float = Field(0.005, ge=0, lt=1)
@@ -59,11 +111,13 @@ class ContourConfig(Section):
     min_stability: float = Field(0.0, ge=0, le=1)
     duplicate_iou: float = Field(0.8, gt=0, le=1)
     """Two masks of one image that overlap more than this are one instance."""
+    min_similarity: float | None = Field(None, ge=-1, le=1)
+    """Least cosine of phrase and crop by the CLIP `segment.clip`; unset: any. About 0.2 for CLIP ViT-B/32."""
     min_roundtrip_iou: float = Field(0.8, ge=0, le=1)
     """Polygons that rebuild their mask worse than this are dropped."""
 
 
-class DescribeConfig(Section):
+class DescribeConfig(RunConfig):
     """Instances -> one referring description each."""
 
     engine: Literal["caption", "vlm"] = "caption"
@@ -71,5 +125,20 @@ class DescribeConfig(Section):
     model: str = "Qwen/Qwen2.5-VL-7B-Instruct"
     prompt: str = "describe_v1"
     """Name of the prompt file shipped with the package."""
+    min_consistency: float = Field(0.5, ge=0, le=1)
+    """A written description is kept when the detector, given it, finds the instance: least IoU of the boxes. 0 checks
+    nothing, which `detect.engine: annotations` needs, for it looks at no text."""
     max_tokens: int = Field(48, gt=0)
+    max_length: int = Field(4096, gt=0)
+    """Tokens of the prompt, the crop and the description together."""
+    dtype: Literal["float32", "bfloat16"] = "bfloat16"
     batch_size: int = Field(32, gt=0)
+    """Instances that the engine works on at once."""
+    kv_cache_mib: int = Field(128, gt=0)
+    """vLLM's cache on a CPU."""
+    gpu_memory_utilization: float = Field(0.7, gt=0, le=1)
+    """Share of the GPU's memory for vLLM; the detector that checks descriptions needs some of the rest."""
+
+    @property
+    def on_gpu(self) -> bool:
+        return self.engine == "vlm"

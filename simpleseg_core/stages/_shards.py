@@ -2,39 +2,34 @@
 
 import json
 import logging
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from hashlib import sha256
+from importlib.metadata import version
 from pathlib import Path
-from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 from pydantic import BaseModel
 
+from simpleseg_core.config import RayConfig, RunConfig
 from simpleseg_core.data.records import read_rows, write_table
 from simpleseg_core.files import write_json
 from simpleseg_core.stages._base import Context
+from simpleseg_core.stages._parts import FAILED, IMAGES, UNREADABLE, Counts, DonePart, Step, Tally, finish, load, split
+from simpleseg_core.stages._ray import ray_runner
+from simpleseg_core.stages._speed import Speed
 
-Row = dict[str, Any]
-Counts = Mapping[str, float]
-Transform = Callable[[Sequence[Row]], tuple[Sequence[Row], Counts]]
+Run = Callable[[Step, Sequence[Path], pa.Schema], Iterator[DonePart]]
+"""Does the parts of some shards, in any order."""
 
-_MARK, _COUNTS = b"simpleseg.mark", b"simpleseg.counts"
-"""Keys in the metadata of a finished shard's parquet: what it was made from, and what was counted on the way."""
+_MARK, _COUNTS, PROVENANCE = b"simpleseg.mark", b"simpleseg.counts", b"simpleseg.provenance"
+"""Keys in the metadata of a finished shard's parquet: what it was made from, what was counted on the way, and the
+settings and library versions of every stage that had a part in it, as JSON."""
+_LIBRARIES = (
+    "simpleseg", "torch", "transformers", "groundingdino-py", "segment-anything", "opencv-python-headless"
+)  # fmt: skip
 _log = logging.getLogger(__name__)
-
-
-class Tally(dict[str, float]):
-    """Named sums; what was never counted is 0."""
-
-    def __missing__(self, name: str) -> float:
-        return 0
-
-    def add(self, counts: Counts) -> None:
-        """Add to each sum."""
-        for name, value in counts.items():
-            self[name] += value
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,37 +42,81 @@ class ShardMap:
     write: pa.Schema
     mark: str
     """What the rows depend on besides the input shard: see `digest`."""
+    provenance: Mapping[str, object] = field(default_factory=dict)
+    """What readers of a shard may want to know of how this stage made it; that of earlier stages is handed on."""
 
-    def run(self, transform: Transform, context: Context) -> "Tally":
-        """Transform every shard that is not finished, delete tables of shards that are gone, write `summary.json`.
+    def run(self, step: Step, run: Run, speed: Speed, context: Context) -> Tally:
+        """Do every shard that is not finished, delete tables of shards that are gone, write `summary.json`.
 
         Returns:
             The counts of all shards together, those of earlier runs included.
 
         Raises:
             FileNotFoundError: the source folder holds no shard.
+            RuntimeError: not one of a shard's images could be worked on.
         """
-        shards = shard_tables(self.source)
-        _remove_others(self.target, {path.name for path in shards})
-        context.progress.start(len(shards), self.target.name)
-        total = Tally()
-        for path in shards:
-            total.add(self._shard(path, transform))
+        marks = {path: sha256(self.mark.encode() + path.read_bytes()).hexdigest() for path in shard_tables(self.source)}
+        _remove_others(self.target, {path.name for path in marks})
+        counts = {path: _finished(self.target / path.name, mark) for path, mark in marks.items()}
+        todo = [path for path in marks if counts[path] is None]
+        context.progress.start(len(marks), self.target.name)
+        context.progress.advance(len(marks) - len(todo))
+        _log.info("%s: %d of %d shards were finished before", self.target.name, len(marks) - len(todo), len(marks))
+        for path, parts in _assemble(run(step, todo, self.read) if todo else (), todo):
+            counts[path] = self._write(path, marks[path], parts)
+            speed.add(parts)
+            context.tracker.metrics(speed.metrics(), speed.images)
             context.progress.advance()
+        total = Tally()
+        for found in counts.values():
+            total.add(found or {})
         write_json(self.target / "summary.json", dict(sorted(total.items())))
         return total
 
-    def _shard(self, path: Path, transform: Transform) -> Counts:
-        mark = sha256(self.mark.encode() + path.read_bytes()).hexdigest()
-        output = self.target / path.name
-        finished = _finished(output, mark)
-        if finished is not None:
-            _log.info("%s: finished before, kept", output.name)
-            return finished
-        rows, counts = transform(read_rows(path, self.read))
-        metadata = {_MARK: mark.encode(), _COUNTS: json.dumps(counts, sort_keys=True).encode()}
-        write_table(rows, self.write.with_metadata(metadata), output)
+    def _write(self, path: Path, mark: str, parts: Sequence[DonePart]) -> Counts:
+        counts = Tally()
+        for part in parts:
+            counts.add(part.counts)
+        if counts[IMAGES] > 1 and counts[UNREADABLE] + counts[FAILED] == counts[IMAGES]:
+            raise RuntimeError(f"{path}: not one of {counts[IMAGES]:.0f} images could be used. {parts[0].errors[0]}")
+        earlier = json.loads((pq.read_schema(path).metadata or {}).get(PROVENANCE, b"{}"))
+        metadata = {
+            _MARK: mark.encode(),
+            _COUNTS: json.dumps(counts, sort_keys=True).encode(),
+            PROVENANCE: json.dumps(earlier | dict(self.provenance), sort_keys=True).encode(),
+        }
+        rows = [row for part in parts for row in part.rows]
+        write_table(rows, self.write.with_metadata(metadata), self.target / path.name)
         return counts
+
+
+def run_shards(
+    shards: ShardMap, step: Step, section: RunConfig, ray: RayConfig, context: Context
+) -> tuple[Tally, Speed]:
+    """Do a stage's shards where its section says, and say how fast that went."""
+    engines = section.workers if section.runner == "ray" else 1
+    speed = Speed.resume(context.work, shards.mark, engines, section.device_hour_price)
+    run = run_here if section.runner == "local" else ray_runner(ray, engines, section.on_gpu)
+    return shards.run(step, run, speed, context), speed
+
+
+def run_here(step: Step, shards: Sequence[Path], schema: pa.Schema) -> Iterator[DonePart]:
+    """Shard after shard in this process."""
+    step.open()
+    for path in shards:
+        for part in split(path, read_rows(path, schema)):
+            yield finish(step, load(step, part))
+
+
+def _assemble(parts: Iterable[DonePart], shards: Sequence[Path]) -> Iterator[tuple[Path, list[DonePart]]]:
+    """Each shard once all its parts are there, its parts in order, whatever the order in which they come."""
+    by_name = {path.name: path for path in shards}
+    waiting: dict[str, list[DonePart]] = {}
+    for part in parts:
+        found = waiting.setdefault(part.shard, [])
+        found.append(part)
+        if len(found) == part.count:
+            yield by_name[part.shard], sorted(waiting.pop(part.shard), key=lambda item: item.number)
 
 
 def shard_tables(folder: Path) -> list[Path]:
@@ -93,16 +132,21 @@ def shard_tables(folder: Path) -> list[Path]:
 
 
 def digest(*parts: BaseModel | str | int) -> str:
-    """Configuration sections and values as one text that changes when any of them does."""
-    return "\n".join(part.model_dump_json() if isinstance(part, BaseModel) else str(part) for part in parts)
+    """Configuration sections and values as one text; who does the work (`RunConfig`) is no part of it."""
+    who = set(RunConfig.model_fields)
+    return "\n".join(part.model_dump_json(exclude=who) if isinstance(part, BaseModel) else str(part) for part in parts)
 
 
-def by_image(rows: Sequence[Row]) -> dict[str, list[Row]]:
-    """Rows grouped by image, images in the order in which they first appear."""
-    groups: dict[str, list[Row]] = {}
-    for row in rows:
-        groups.setdefault(row["image"], []).append(row)
-    return groups
+def left_out(counts: Counts) -> dict[str, Sequence[Mapping[str, object]]]:
+    """A table of the images that could not be used, by reason; none where all could."""
+    rows = [{"reason": name, "images": int(counts[name])} for name in (UNREADABLE, FAILED) if counts.get(name)]
+    return {"left_out": rows} if rows else {}
+
+
+def provenance(stage: str, section: BaseModel) -> dict[str, object]:
+    """The settings of a stage, and the versions of the libraries that its results may depend on."""
+    settings = section.model_dump(mode="json", exclude=set(RunConfig.model_fields))
+    return {stage: {"settings": settings, "versions": {name: version(name) for name in _LIBRARIES}}}
 
 
 def _finished(output: Path, mark: str) -> Counts | None:

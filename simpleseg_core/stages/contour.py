@@ -10,14 +10,16 @@ from simpleseg_core.config import Config, ContourConfig
 from simpleseg_core.data.records import MASKS, POLYGONS
 from simpleseg_core.geometry import decode_rle, encode_rle
 from simpleseg_core.stages._base import Context, Inputs, Outputs, StageResult
-from simpleseg_core.stages._shards import Counts, Row, ShardMap, Tally, by_image, digest
+from simpleseg_core.stages._parts import Loaded, Outcome, Row, Tally
+from simpleseg_core.stages._shards import ShardMap, digest, left_out, provenance, run_shards
 
 
 def run(config: Config, inputs: Inputs, outputs: Outputs, context: Context) -> StageResult:
     """Fill `polygons` with one table a shard; the funnel says what each filter dropped."""
-    work = _Contour(config.contour, config.seed)
-    mark = digest("contour/1", config.contour, config.seed)
-    counts = ShardMap(inputs["masks"], outputs["polygons"], MASKS, POLYGONS, mark).run(work.transform, context)
+    section = config.contour
+    mark = digest("contour/2", section, config.seed)
+    shards = ShardMap(inputs["masks"], outputs["polygons"], MASKS, POLYGONS, mark, provenance("contour", section))
+    counts, speed = run_shards(shards, _Contour(section, config.seed), section, config.ray, context)
     kept = max(1.0, counts["kept"])
     metrics = {
         "detected": counts["detected"],
@@ -26,23 +28,31 @@ def run(config: Config, inputs: Inputs, outputs: Outputs, context: Context) -> S
         "points": counts["points"] / kept,
         "roundtrip_iou": counts["iou_sum"] / kept,
     }
-    return StageResult(metrics=metrics, tables={"funnel": funnel(int(counts["detected"]), counts)})
+    tables = {"funnel": funnel(int(counts["detected"]), counts)} | left_out(counts)
+    return StageResult(metrics=metrics | speed.metrics(), tables=tables)
 
 
 class _Contour:
     def __init__(self, config: ContourConfig, seed: int) -> None:
         self._config, self._seed = config, seed
 
-    def transform(self, rows: Sequence[Row]) -> tuple[Sequence[Row], Counts]:
-        """Mask rows of a shard -> its polygon rows."""
-        kept: list[Row] = []
-        counts = Tally(detected=len(rows))
-        for image, group in by_image(rows).items():
-            rng = np.random.default_rng([self._seed, crc32(image.encode())])
-            passed, dropped = contour_image([_candidate(row) for row in group], self._config, rng)
-            kept.extend(_row(group[item.index], item) for item in passed)
-            counts.add(dropped)
-        counts.add({"kept": len(kept)})
+    def open(self) -> None:
+        """Nothing to load."""
+
+    def load(self, rows: Sequence[Row]) -> Loaded:
+        """Masks are in the rows."""
+        return Loaded(rows)
+
+    def apply(self, items: Sequence[Loaded]) -> list[Outcome]:
+        """Mask rows of some images -> their polygon rows."""
+        return [self._contour(item.rows) for item in items]
+
+    def _contour(self, rows: Sequence[Row]) -> Outcome:
+        rng = np.random.default_rng([self._seed, crc32(rows[0]["image"].encode())])
+        passed, dropped = contour_image([_candidate(row) for row in rows], self._config, rng)
+        kept = [_row(rows[item.index], item) for item in passed]
+        counts = Tally(detected=len(rows), kept=len(kept))
+        counts.add(dropped)
         for row in kept:
             counts.add({"points": row["points"], "iou_sum": row["roundtrip_iou"]})
         return kept, counts

@@ -1,64 +1,75 @@
 """The stage from polygons to descriptions: one referring expression for each instance."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from functools import cached_property
 
-import numpy as np
-
-from simpleseg_core.annotate import Annotated, Describer, Instance, build_describer
+from simpleseg_core.annotate import Annotated, Describer, Description, Instance, build_describer
 from simpleseg_core.config import Config, DescribeConfig
 from simpleseg_core.data.records import DESCRIPTIONS, POLYGONS
 from simpleseg_core.data.shards import ImageStore
 from simpleseg_core.data.views import AMBIGUOUS
 from simpleseg_core.geometry import decode_rle
 from simpleseg_core.stages._base import Context, Inputs, Outputs, StageResult
-from simpleseg_core.stages._shards import Counts, Row, ShardMap, Tally, by_image, digest
+from simpleseg_core.stages._parts import Loaded, Outcome, Row, Tally, load_image
+from simpleseg_core.stages._shards import ShardMap, digest, left_out, provenance, run_shards
 
-_CHUNK = 64
-"""Images decoded at once; the describer makes its batches of their instances."""
+_BY = "by "
+"""Before the name of a describer: a count of the descriptions that it wrote."""
 
 
 def run(config: Config, inputs: Inputs, outputs: Outputs, context: Context) -> StageResult:
     """Fill `descriptions` with one table a shard."""
-    work = _Describe(config.describe, ImageStore(inputs["images"].parent))
-    mark = digest("describe/1", config.describe)
-    counts = ShardMap(inputs["polygons"], outputs["descriptions"], POLYGONS, DESCRIPTIONS, mark).run(
-        work.transform, context
+    section = config.describe
+    shards = ShardMap(
+        inputs["polygons"],
+        outputs["descriptions"],
+        POLYGONS,
+        DESCRIPTIONS,
+        digest("describe/2", section),
+        provenance("describe", section),
     )
+    step = _Describe(section, ImageStore(inputs["images"].parent))
+    counts, speed = run_shards(shards, step, section, config.ray, context)
     total = counts["described"]
-    by_source = [{"source": name, "instances": int(count)} for name, count in counts.items() if name != "described"]
-    metrics = {"described": total, "ambiguous_share": counts[AMBIGUOUS] / max(1.0, total)}
-    return StageResult(metrics=metrics, tables={"sources": by_source})
+    by_source = [
+        {"source": name.removeprefix(_BY), "instances": int(count)}
+        for name, count in sorted(counts.items())
+        if name.startswith(_BY)
+    ]
+    metrics = {"described": total, "ambiguous_share": counts[_BY + AMBIGUOUS] / max(1.0, total)}
+    return StageResult(metrics=metrics | speed.metrics(), tables={"sources": by_source} | left_out(counts))
 
 
 class _Describe:
     def __init__(self, config: DescribeConfig, store: ImageStore) -> None:
         self._config, self._store = config, store
 
+    def open(self) -> None:
+        """Load the describer."""
+        self._describer  # noqa: B018
+
     @cached_property
     def _describer(self) -> Describer:
         return build_describer(self._config)
 
-    def transform(self, rows: Sequence[Row]) -> tuple[Sequence[Row], Counts]:
-        """Polygon rows of a shard -> its description rows."""
-        groups = list(by_image(rows).values())
-        described: list[Row] = []
-        for start in range(0, len(groups), _CHUNK):
-            described.extend(self._describe(groups[start : start + _CHUNK]))
-        counts = Tally(described=len(described))
-        for row in described:
-            counts.add({row["description_source"]: 1})
-        return described, counts
+    def load(self, rows: Sequence[Row]) -> Loaded:
+        """Decode an image."""
+        return load_image(self._store, rows)
 
-    def _describe(self, groups: Sequence[Sequence[Row]]) -> Iterator[Row]:
-        scenes = [self._scene(group) for group in groups]
-        for group, descriptions in zip(groups, self._describer.describe(scenes), strict=True):
-            for row, description in zip(group, descriptions, strict=True):
-                yield row | {"description": description.text, "description_source": description.source}
+    def apply(self, items: Sequence[Loaded]) -> list[Outcome]:
+        """Polygon rows of some images -> their description rows."""
+        scenes = [Annotated(item.pixels, [_instance(row) for row in item.rows]) for item in items]
+        found = self._describer.describe(scenes)
+        return [_outcome(item.rows, descriptions) for item, descriptions in zip(items, found, strict=True)]
 
-    def _scene(self, group: Sequence[Row]) -> Annotated:
-        image = np.asarray(self._store.read(group[0]["shard"], group[0]["image"]))
-        return Annotated(image, [_instance(row) for row in group])
+
+def _outcome(rows: Sequence[Row], descriptions: Sequence[Description]) -> Outcome:
+    counts = Tally(described=len(rows))
+    described = []
+    for row, item in zip(rows, descriptions, strict=True):
+        described.append(row | {"description": item.text, "description_source": item.source})
+        counts.add({_BY + item.source: 1})
+    return described, counts
 
 
 def _instance(row: Row) -> Instance:

@@ -1,33 +1,41 @@
 """The stage from boxes to masks, and how well these agree with exact masks where the data has some."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 
-import numpy as np
-
 from simpleseg_core.annotate import Segment, Segmenter, build_segmenter
-from simpleseg_core.annotate.truth import Truth, annotated_truth, match_truth, read_truth
+from simpleseg_core.annotate.truth import TrueInstance, Truth, annotated_truth, match_truth, read_truth
 from simpleseg_core.config import Config, SegmentConfig
 from simpleseg_core.data.records import BOXES, INGEST, MASKS, read_rows
 from simpleseg_core.data.shards import ImageStore
 from simpleseg_core.geometry import encode_rle
 from simpleseg_core.stages._base import Context, Inputs, Outputs, StageResult
-from simpleseg_core.stages._shards import Counts, Row, ShardMap, Tally, by_image, digest
+from simpleseg_core.stages._parts import Loaded, Outcome, Row, Tally, load_image
+from simpleseg_core.stages._shards import ShardMap, digest, left_out, provenance, run_shards
 
 
 def run(config: Config, inputs: Inputs, outputs: Outputs, context: Context) -> StageResult:
     """Fill `masks` with one table a shard."""
-    work = _Segmentation(config.segment, inputs["images"])
-    shards = ShardMap(inputs["boxes"], outputs["masks"], BOXES, MASKS, digest("segment/1", config.segment))
-    counts = shards.run(work.transform, context)
-    return StageResult(metrics=_metrics(counts))
+    section = config.segment
+    shards = ShardMap(
+        inputs["boxes"], outputs["masks"], BOXES, MASKS, digest("segment/2", section), provenance("segment", section)
+    )
+    counts, speed = run_shards(shards, _Segmentation(section, inputs["images"]), section, config.ray, context)
+    return StageResult(metrics=_metrics(counts) | speed.metrics(), tables=left_out(counts))
 
 
 class _Segmentation:
     def __init__(self, config: SegmentConfig, images: Path) -> None:
         self._config, self._images = config, images
         self._store = ImageStore(images.parent)
+        self._ingested: tuple[str, dict[str, Row]] = "", {}
+        """The shard whose rows were read last, and these by URL."""
+
+    def open(self) -> None:
+        """Load the segmenter."""
+        self._segmenter  # noqa: B018
 
     @cached_property
     def _segmenter(self) -> Segmenter:
@@ -37,26 +45,31 @@ class _Segmentation:
     def _file_truth(self) -> Truth:
         return read_truth(self._images)
 
-    def transform(self, rows: Sequence[Row]) -> tuple[Sequence[Row], Counts]:
-        """Box rows of a shard -> its mask rows."""
-        masks: list[Row] = []
-        counts = Tally(masks=len(rows))
-        truth = self._truth(rows)
-        for group in by_image(rows).values():
-            image = np.asarray(self._store.read(group[0]["shard"], group[0]["image"]))
-            segments = self._segmenter.segment(image, [tuple(row["box"]) for row in group])
-            masks.extend(self._row(row, segment) for row, segment in zip(group, segments, strict=True))
-            instances = truth.get(group[0]["url"], ())
-            for iou in match_truth([row["box"] for row in group], [item.mask for item in segments], instances):
-                counts.add({"unmatched": 1} if iou is None else {"matched": 1, "iou_sum": iou})
-        return masks, counts
+    def load(self, rows: Sequence[Row]) -> Loaded:
+        """Decode an image; with it comes what is known of its exact masks."""
+        return replace(load_image(self._store, rows), truth=self._truth(rows[0]))
 
-    def _truth(self, rows: Sequence[Row]) -> Truth:
-        """The file's truth, or the masks among the annotations that were ingested with the shard's images."""
-        if self._file_truth or not rows:
-            return self._file_truth
-        table = self._images.parent / Path(rows[0]["shard"]).with_suffix(".parquet")
-        return annotated_truth(read_rows(table, INGEST))
+    def _truth(self, row: Row) -> Sequence[TrueInstance]:
+        """From the file's truth, or from the annotations that were ingested with the image."""
+        if (self._images / "truth.parquet").is_file():
+            return self._file_truth.get(row["url"], ())
+        if self._ingested[0] != row["shard"]:
+            table = self._images.parent / Path(row["shard"]).with_suffix(".parquet")
+            self._ingested = row["shard"], {found["url"]: found for found in read_rows(table, INGEST)}
+        return annotated_truth([self._ingested[1][row["url"]]]).get(row["url"], ())
+
+    def apply(self, items: Sequence[Loaded]) -> list[Outcome]:
+        """Box rows of some images -> their mask rows."""
+        return [self._segment(item) for item in items]
+
+    def _segment(self, item: Loaded) -> Outcome:
+        boxes = [tuple(row["box"]) for row in item.rows]
+        segments = self._segmenter.segment(item.pixels, boxes)
+        masks = [self._row(row, segment) for row, segment in zip(item.rows, segments, strict=True)]
+        counts = Tally(masks=len(masks))
+        for iou in match_truth(boxes, [segment.mask for segment in segments], item.truth):
+            counts.add({"unmatched": 1} if iou is None else {"matched": 1, "iou_sum": iou})
+        return masks, counts
 
     def _row(self, row: Row, segment: Segment) -> Row:
         return row | {

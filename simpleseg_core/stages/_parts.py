@@ -1,0 +1,167 @@
+"""What a stage does with a shard: in parts of some images each, loaded by one function, worked on by another."""
+
+import logging
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+
+from simpleseg_core.annotate import Image
+from simpleseg_core.annotate.truth import TrueInstance
+from simpleseg_core.data.shards import ImageStore
+
+Row = dict[str, Any]
+Counts = Mapping[str, float]
+Outcome = tuple[Sequence[Row], Counts]
+"""The rows that came of one image, and what was counted on the way."""
+
+_IMAGES = 32
+"""Images of a part: what is in memory at once, and what an engine may batch."""
+IMAGES, UNREADABLE, FAILED = "images", "unreadable", "failed"
+"""Counts that every stage keeps: images, those that could not be loaded, and those that the engine failed on."""
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Loaded:
+    """The rows of one image and its pixels, uint8 (H, W, 3) RGB; None for a stage that needs none."""
+
+    rows: Sequence[Row]
+    image: Image | None = None
+    truth: Sequence[TrueInstance] = ()
+    """The exact instances, where they are known and wanted."""
+
+    @property
+    def pixels(self) -> Image:
+        """The image of a stage that loads some."""
+        if self.image is None:
+            raise ValueError(f"image {self.rows[0]['image']} was not loaded")
+        return self.image
+
+
+class Step(Protocol):
+    """What a stage does with images. It travels to other processes: `open` builds there what cannot travel."""
+
+    def open(self) -> None:
+        """Load the engine."""
+
+    def load(self, rows: Sequence[Row]) -> Loaded:
+        """Prepare one image; work for a CPU."""
+
+    def apply(self, items: Sequence[Loaded]) -> Sequence[Outcome]:
+        """Work on some images together; one outcome for each, which must not depend on the others."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Part:
+    """Some images of a shard: the rows of each."""
+
+    shard: str
+    number: int
+    count: int
+    """Parts of the shard."""
+    groups: Sequence[Sequence[Row]]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class LoadedPart:
+    """A part whose images are loaded; an image that could not be is the reason why."""
+
+    part: Part
+    items: Sequence[Loaded | str]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class DonePart:
+    """The rows of a part, what was counted, and how long the engine was busy with it."""
+
+    shard: str
+    number: int
+    count: int
+    rows: Sequence[Row]
+    counts: Counts
+    errors: Sequence[str]
+    seconds: float
+
+
+def split(path: Path, rows: Sequence[Row]) -> Iterator[Part]:
+    """The images of a shard in parts; one empty part where there is none. Rows that brought no image are left out."""
+    groups = list(by_image([row for row in rows if row.get("status", "ok") == "ok"]).values())
+    starts = range(0, max(1, len(groups)), _IMAGES)
+    for number, start in enumerate(starts):
+        yield Part(path.name, number, len(starts), groups[start : start + _IMAGES])
+
+
+def load(step: Step, part: Part) -> LoadedPart:
+    """Prepare the images of a part."""
+    return LoadedPart(part, [_load(step, rows) for rows in part.groups])
+
+
+def _load(step: Step, rows: Sequence[Row]) -> Loaded | str:
+    try:
+        return step.load(rows)
+    except Exception as error:  # whatever is wrong with one image must not stop the others
+        return _message(rows, error)
+
+
+def finish(step: Step, loaded: LoadedPart) -> DonePart:
+    """Work on the images of a part; where the engine fails on them together, on each alone."""
+    start = time.perf_counter()
+    part = loaded.part
+    unreadable = [item for item in loaded.items if isinstance(item, str)]
+    outcomes = _apply(step, [item for item in loaded.items if isinstance(item, Loaded)])
+    failed = [item for item in outcomes if isinstance(item, str)]
+    rows: list[Row] = []
+    counts = Tally({IMAGES: len(part.groups)})
+    for outcome in outcomes:
+        if not isinstance(outcome, str):
+            rows.extend(outcome[0])
+            counts.add(outcome[1])
+    counts.add({name: len(found) for name, found in ((UNREADABLE, unreadable), (FAILED, failed)) if found})
+    for message in (*unreadable, *failed):
+        _log.warning("%s", message)
+    seconds = time.perf_counter() - start
+    return DonePart(part.shard, part.number, part.count, rows, counts, [*unreadable, *failed], seconds)
+
+
+def _apply(step: Step, items: Sequence[Loaded]) -> Sequence[Outcome | str]:
+    if not items:
+        return []
+    try:
+        return step.apply(items)
+    except Exception as error:  # the engines are other people's code
+        if len(items) == 1:
+            return [_message(items[0].rows, error)]
+        return [outcome for item in items for outcome in _apply(step, [item])]
+
+
+def _message(rows: Sequence[Row], error: Exception) -> str:
+    return f"image {rows[0]['image']}: {type(error).__name__}: {error}"
+
+
+class Tally(dict[str, float]):
+    """Named sums; what was never counted is 0."""
+
+    def __missing__(self, name: str) -> float:
+        return 0
+
+    def add(self, counts: Counts) -> None:
+        """Add to each sum."""
+        for name, value in counts.items():
+            self[name] += value
+
+
+def by_image(rows: Sequence[Row]) -> dict[str, list[Row]]:
+    """Rows grouped by image, images in the order in which they first appear."""
+    groups: dict[str, list[Row]] = {}
+    for row in rows:
+        groups.setdefault(row["image"], []).append(row)
+    return groups
+
+
+def load_image(store: ImageStore, rows: Sequence[Row]) -> Loaded:
+    """The rows of one image with its pixels."""
+    return Loaded(rows, np.asarray(store.read(rows[0]["shard"], rows[0]["image"])))
