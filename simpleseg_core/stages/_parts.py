@@ -1,6 +1,8 @@
 """What a stage does with a shard: in parts of some images each, loaded by one function, worked on by another."""
 
 import logging
+import os
+import platform
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -85,6 +87,8 @@ class DonePart:
     counts: Counts
     errors: Sequence[str]
     seconds: float
+    engine: str
+    """The process that held the engine."""
 
 
 def split(path: Path, rows: Sequence[Row]) -> Iterator[Part]:
@@ -124,7 +128,8 @@ def finish(step: Step, loaded: LoadedPart) -> DonePart:
     for message in (*unreadable, *failed):
         _log.warning("%s", message)
     seconds = time.perf_counter() - start
-    return DonePart(part.shard, part.number, part.count, rows, counts, [*unreadable, *failed], seconds)
+    errors, engine = [*unreadable, *failed], f"{platform.node()}/{os.getpid()}"
+    return DonePart(part.shard, part.number, part.count, rows, counts, errors, seconds, engine)
 
 
 def _apply(step: Step, items: Sequence[Loaded]) -> Sequence[Outcome | str]:

@@ -43,8 +43,8 @@ def _fitting(workers: int, session: RaySession, gpus: int) -> int:
 def _run(step: Step, shards: Sequence[Path], schema: pa.Schema, workers: int, gpus: int) -> Iterator[DonePart]:
     import ray
 
-    logging.getLogger("ray.data").setLevel(logging.WARNING)
     ray.data.DataContext.get_current().enable_progress_bars = False
+    logging.getLogger("ray.data").setLevel(logging.WARNING)  # reading the context sets it too
     items = [{"path": str(path)} for path in shards]
     pool = ray.data.ActorPoolStrategy(size=workers, max_tasks_in_flight_per_actor=_AHEAD)
     done = (

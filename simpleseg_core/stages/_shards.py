@@ -26,6 +26,8 @@ Run = Callable[[Step, Sequence[Path], pa.Schema], Iterator[DonePart]]
 _MARK, _COUNTS, PROVENANCE = b"simpleseg.mark", b"simpleseg.counts", b"simpleseg.provenance"
 """Keys in the metadata of a finished shard's parquet: what it was made from, what was counted on the way, and the
 settings and library versions of every stage that had a part in it, as JSON."""
+_ERRORS = b"simpleseg.errors"
+"""A further key: the images that could not be used, a line each, as JSON."""
 _LIBRARIES = (
     "simpleseg", "torch", "transformers", "groundingdino-py", "segment-anything", "opencv-python-headless"
 )  # fmt: skip
@@ -83,6 +85,7 @@ class ShardMap:
         metadata = {
             _MARK: mark.encode(),
             _COUNTS: json.dumps(counts, sort_keys=True).encode(),
+            _ERRORS: json.dumps([error for part in parts for error in part.errors]).encode(),
             PROVENANCE: json.dumps(earlier | dict(self.provenance), sort_keys=True).encode(),
         }
         rows = [row for part in parts for row in part.rows]
@@ -94,9 +97,8 @@ def run_shards(
     shards: ShardMap, step: Step, section: RunConfig, ray: RayConfig, context: Context
 ) -> tuple[Tally, Speed]:
     """Do a stage's shards where its section says, and say how fast that went."""
-    engines = section.workers if section.runner == "ray" else 1
-    speed = Speed.resume(context.work, shards.mark, engines, section.device_hour_price)
-    run = run_here if section.runner == "local" else ray_runner(ray, engines, section.on_gpu)
+    speed = Speed.resume(context.work, shards.mark, section.device_hour_price)
+    run = run_here if section.runner == "local" else ray_runner(ray, section.workers, section.on_gpu)
     return shards.run(step, run, speed, context), speed
 
 
@@ -135,6 +137,12 @@ def digest(*parts: BaseModel | str | int) -> str:
     """Configuration sections and values as one text; who does the work (`RunConfig`) is no part of it."""
     who = set(RunConfig.model_fields)
     return "\n".join(part.model_dump_json(exclude=who) if isinstance(part, BaseModel) else str(part) for part in parts)
+
+
+def shard_errors(table: Path) -> list[str]:
+    """The images of a finished shard that could not be used: `image KEY: what went wrong`."""
+    errors: list[str] = json.loads((pq.read_schema(table).metadata or {}).get(_ERRORS, b"[]"))
+    return errors
 
 
 def left_out(counts: Counts) -> dict[str, Sequence[Mapping[str, object]]]:
