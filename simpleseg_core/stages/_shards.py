@@ -97,9 +97,8 @@ def run_shards(
     shards: ShardMap, step: Step, section: RunConfig, ray: RayConfig, context: Context
 ) -> tuple[Tally, Speed]:
     """Do a stage's shards where its section says, and say how fast that went."""
-    engines = section.workers if section.runner == "ray" else 1
-    speed = Speed.resume(context.work, shards.mark, engines, section.device_hour_price)
-    run = run_here if section.runner == "local" else ray_runner(ray, engines, section.on_gpu)
+    speed = Speed.resume(context.work, shards.mark, section.device_hour_price)
+    run = run_here if section.runner == "local" else ray_runner(ray, section.workers, section.on_gpu)
     return shards.run(step, run, speed, context), speed
 
 
