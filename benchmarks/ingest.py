@@ -1,15 +1,17 @@
 """Our downloader against img2dataset: the same files from the same local server, with the same number of processes.
 
-    python benchmarks/ingest.py --peer PYTHON [--images 2000] [--modes keep resize] [--json FILE]
+    python benchmarks/ingest.py --peer PYTHON [--images 3000] [--modes keep resize] [--json FILE]
+    python benchmarks/ingest.py --scale 10000 100000          ours alone: memory and time against the number of rows
 
 PYTHON is the interpreter of a virtual environment that has img2dataset:
 `python3.11 -m venv peer && peer/bin/pip install img2dataset`.
 
 Both use two processes (ours: one for the network, one for decoding), 64 requests in flight, and no retries. Ours keeps
 every check on: addresses, robots.txt, reservations, caps, decoding of every image, hashes, near duplicates. `keep`
-stores images as served, `resize` shrinks them to 256 pixels and encodes them again. Speed is counted between the first
-and the last request that the server sees; CPU is that of the downloader and all its processes, less what a run of a few
-images costs: starting (mostly imports) is not what a download of millions waits for. All traffic stays on 127.0.0.1.
+stores images as served, `resize` shrinks them to 256 pixels and encodes them again. Of the failures a third each is
+404, a web page and half an image. Speed is counted between the first and the last request that the server sees; CPU is that of the downloader and all its processes, less what a run of a few images
+costs (median of three): starting, mostly imports, is not what a download of millions waits for. Time caps are a minute,
+so that a busy machine costs no images. All traffic stays on 127.0.0.1.
 """
 
 import argparse
@@ -18,14 +20,18 @@ import ctypes
 import json
 import os
 import resource
+import statistics
 import subprocess
 import sys
+import tarfile
 import tempfile
 import time
 import urllib.request
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
+from io import BytesIO
 from pathlib import Path
 
 import numpy as np
@@ -39,17 +45,35 @@ _PROCESSES = 2
 _RESIZED = 256
 _SUBREAPER = 36
 _FEW = 30
+_STARTS = 3
+_TIMEOUT_S = 60
+_TINY = (48, 32)
+_FAULTS = 100
+"""Of so many images in a row the first ones fail."""
 _SPAN = "/span"
 """Asks the server for the seconds between the first and the last request since it was last asked."""
 
 
 @dataclass(frozen=True)
 class Case:
-    """What the server does to a run."""
+    """What is asked of both, and what the server does to them."""
 
     mode: str
     latency_ms: int
     failures: float
+
+    def fault(self, number: int) -> str | None:
+        """What is wrong with an image."""
+        place = number % _FAULTS
+        return ("404", "page", "half")[place % 3] if place < self.failures * _FAULTS else None
+
+
+@dataclass(frozen=True)
+class Usage:
+    """Processor time of a command and all its processes, and the most memory that one of them had."""
+
+    cpu_seconds: float
+    peak_mib: float
 
 
 @dataclass(frozen=True)
@@ -59,9 +83,14 @@ class Result:
     downloader: str
     case: Case
     rows: int
-    images: int
+    status: dict[str, int]
     seconds: float
     cpu_seconds: float
+    peak_mib: float
+
+    @property
+    def images(self) -> int:
+        return self.status.get("ok", 0) + self.status.get("success", 0)
 
     @property
     def rows_per_second(self) -> float:
@@ -72,30 +101,49 @@ class Result:
         return 1000 * self.cpu_seconds / self.rows
 
 
-def write_site(folder: Path, count: int) -> None:
-    """JPEG files with the detail of photographs, each another one."""
+def write_site(folder: Path, count: int, size: tuple[int, int]) -> None:
+    """JPEG files with the detail of photographs, each another one, in one file for each thousand: no folder is full."""
     folder.mkdir(parents=True, exist_ok=True)
     rng = np.random.default_rng(0)
-    grain = rng.integers(0, 24, (*_SIZE[::-1], 3), dtype=np.uint8)
-    for number in range(count):
-        coarse = rng.integers(0, 232, (9, 12, 3), dtype=np.uint8)
-        image = np.asarray(Image.fromarray(coarse).resize(_SIZE, Image.Resampling.BILINEAR))
-        Image.fromarray(image + np.roll(grain, number, axis=1)).save(folder / f"{number}.jpg", quality=85)
+    grain = rng.integers(0, 24, (*size[::-1], 3), dtype=np.uint8)
+    for start in range(0, count, 1000):
+        with tarfile.open(folder / f"{start // 1000:05d}.tar", "w") as tar:
+            for number in range(start, min(start + 1000, count)):
+                coarse = rng.integers(0, 232, (9, 12, 3), dtype=np.uint8)
+                image = np.asarray(Image.fromarray(coarse).resize(size, Image.Resampling.BILINEAR))
+                body = BytesIO()
+                Image.fromarray(image + np.roll(grain, number, axis=1)).save(body, format="JPEG", quality=85)
+                member = tarfile.TarInfo(f"{number}.jpg")
+                member.size = body.tell()
+                body.seek(0)
+                tar.addfile(member, body)
 
 
-async def serve(folder: Path, latency: float, failures: float) -> None:
-    """Serve the files from memory on a free port, which is printed; a share is 404, a web page or half an image."""
-    bodies = {f"/{file.name}": file.read_bytes() for file in folder.glob("*.jpg")}
+def read_site(folder: Path) -> dict[str, bytes]:
+    """Path of a URL -> body."""
+    bodies = {}
+    for file in folder.glob("*.tar"):
+        with tarfile.open(file) as tar:
+            bodies |= {f"/{member.name}": body.read() for member in tar if (body := tar.extractfile(member))}
+    return bodies
+
+
+async def serve(folder: Path, case: Case) -> None:
+    """Serve the files from memory on a free port, which is printed."""
+    bodies = read_site(folder)
     moments: list[float] = []
 
     def answer(path: str) -> bytes:
         body = bodies.get(path, b"")
-        fault = int(path[1:-4]) % 100 if body else 100
-        status = b"200 OK"
-        if not body or fault < failures * 100:
-            kind = fault % 3 if body else 0
-            status = b"404 Not Found" if kind == 0 else status
-            body = (b"", b"<html></html>", body[: len(body) // 2])[kind]
+        fault = case.fault(int(path[1:-4])) if body else "404"
+        match fault:
+            case "404":
+                body = b""
+            case "page":
+                body = b"<html></html>"
+            case "half":
+                body = body[: len(body) // 2]
+        status = b"404 Not Found" if fault == "404" else b"200 OK"
         head = b"HTTP/1.1 %s\r\nContent-Type: image/jpeg\r\nContent-Length: %d\r\n\r\n" % (status, len(body))
         return head + body
 
@@ -109,8 +157,8 @@ async def serve(folder: Path, latency: float, failures: float) -> None:
                     moments.clear()
                     return
                 moments.append(time.monotonic())
-                if latency:
-                    await asyncio.sleep(latency)
+                if case.latency_ms:
+                    await asyncio.sleep(case.latency_ms / 1000)
                 writer.write(answer(path))
                 await writer.drain()
                 if b"connection: close" in request.lower():
@@ -134,6 +182,7 @@ def download(table: Path, output: Path, port: int, mode: str) -> None:
         concurrency=_IN_FLIGHT,
         per_host=_IN_FLIGHT,
         retries=0,
+        timeout_s=_TIMEOUT_S,
         shard_size=500,
         resize="keep" if mode == "keep" else "longest",
         image_size=_RESIZED,
@@ -151,18 +200,18 @@ class _Silent:
     def finished(self, counts: Mapping[str, int]) -> None: ...
 
 
-def cpu_seconds(name: str, command: list[str], log: Path) -> float:
-    """CPU time of a downloader and of everything it starts."""
+def measure(name: str, command: list[str], log: Path) -> Usage:
+    """What a downloader and everything that it starts needs."""
     environment = os.environ | {"OMP_NUM_THREADS": "1", "NO_ALBUMENTATIONS_UPDATE": "1", "PYTHONPATH": str(_root())}
     watched = [sys.executable, __file__, "--measure", str(log), *command]
-    code, cpu = json.loads(subprocess.run(watched, env=environment, stdout=subprocess.PIPE, check=True).stdout)
+    code, cpu, peak = json.loads(subprocess.run(watched, env=environment, stdout=subprocess.PIPE, check=True).stdout)
     if code:
         raise SystemExit(f"{name} failed:\n{log.read_text()[-3000:]}")
-    return float(cpu)
+    return Usage(float(cpu), float(peak))
 
 
 def run_measured(log: str, command: list[str]) -> None:
-    """Run a command; print its exit code and the CPU seconds of all its processes, orphans included."""
+    """Run a command; print its exit code and what all its processes needed, orphans included."""
     ctypes.CDLL(None).prctl(_SUBREAPER, 1, 0, 0, 0)
     with Path(log).open("w") as file:
         code = subprocess.run(command, stdout=file, stderr=file, check=False).returncode
@@ -170,23 +219,21 @@ def run_measured(log: str, command: list[str]) -> None:
         while True:
             os.waitpid(-1, 0)
     used = resource.getrusage(resource.RUSAGE_CHILDREN)
-    print(json.dumps([code, used.ru_utime + used.ru_stime]))
+    print(json.dumps([code, used.ru_utime + used.ru_stime, used.ru_maxrss / 1024]))
 
 
 def _root() -> Path:
     return Path(__file__).resolve().parent.parent
 
 
-def _count(output: Path) -> int:
-    statuses = [
-        s for file in output.glob("*.parquet") for s in pq.read_table(file, columns=["status"])["status"].to_pylist()
-    ]
-    return sum(status in ("ok", "success") for status in statuses)
+def _statuses(output: Path) -> dict[str, int]:
+    files = output.glob("*.parquet")
+    return dict(Counter(s for file in files for s in pq.read_table(file, columns=["status"])["status"].to_pylist()))
 
 
 @contextmanager
 def _server(site: Path, case: Case) -> Iterator[int]:
-    command = [sys.executable, __file__, "--serve", str(site), str(case.latency_ms), str(case.failures)]
+    command = [sys.executable, __file__, "--serve", str(site), json.dumps(asdict(case))]
     with subprocess.Popen(command, stdout=subprocess.PIPE) as process:
         try:
             yield int(next(iter(process.stdout or [])))
@@ -213,28 +260,36 @@ def _peer_command(peer: str, table: Path, output: Path, mode: str) -> list[str]:
         "encode_quality": 92,
         "compute_hash": "sha256",
         "retries": 0,
-        "timeout": 10,
+        "timeout": _TIMEOUT_S,
         "enable_wandb": False,
     }
     return [peer, "-c", f"import img2dataset; img2dataset.download(**{options!r})"]
 
 
-def compare(case: Case, site: Path, count: int, peer: str, folder: Path, start_cpu: dict[str, float]) -> list[Result]:
-    """Both downloaders in one case, one after the other; what their start costs is kept in `start_cpu`."""
+def start_costs(names: tuple[str, ...], site: Path, peer: str, folder: Path) -> dict[str, float]:
+    """CPU seconds of a run of a few images."""
+    case = Case("keep", 0, 0)
     with _server(site, case) as port:
-        for rows in (_FEW, count):
-            results = []
-            for name in ("simpleseg", "img2dataset"):
-                if rows == _FEW and name in start_cpu:
-                    continue
-                output = folder / f"{case.mode}-{case.latency_ms}-{case.failures}-{rows}" / name
-                cpu = cpu_seconds(name, _command(name, case, port, rows, output, peer), output.with_suffix(".log"))
-                with urllib.request.urlopen(f"http://127.0.0.1:{port}{_SPAN}") as answer:
-                    seconds = float(answer.read())
-                if rows == _FEW:
-                    start_cpu[name] = cpu
-                results.append(Result(name, case, rows, _count(output), seconds, cpu - start_cpu[name]))
-    return results
+        return {
+            name: statistics.median(
+                download_once(name, case, port, _FEW, peer, folder / f"start-{name}-{time_}").cpu_seconds
+                for time_ in range(_STARTS)
+            )
+            for name in names
+        }
+
+
+def download_once(name: str, case: Case, port: int, rows: int, peer: str, folder: Path, start: float = 0.0) -> Result:
+    """One downloader in one case; `start` are the CPU seconds not to count."""
+    output = folder / name
+    usage = measure(name, _command(name, case, port, rows, output, peer), output.with_suffix(".log"))
+    with urllib.request.urlopen(f"http://127.0.0.1:{port}{_SPAN}") as answer:
+        seconds = float(answer.read())
+    result = Result(name, case, rows, _statuses(output), seconds, usage.cpu_seconds - start, usage.peak_mib)
+    whole = sum(case.fault(number) is None for number in range(rows))
+    if result.images != whole:
+        raise SystemExit(f"{name} has {result.images} images of {whole}: {result.status}; see {output}.log")
+    return result
 
 
 def _command(name: str, case: Case, port: int, count: int, output: Path, peer: str) -> list[str]:
@@ -251,55 +306,77 @@ def _command(name: str, case: Case, port: int, count: int, output: Path, peer: s
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--peer", help="interpreter of an environment with img2dataset")
-    parser.add_argument("--images", type=int, default=2000)
+    parser.add_argument("--images", type=int, default=3000)
     parser.add_argument("--modes", nargs="+", default=["keep", "resize"], choices=["keep", "resize"])
     parser.add_argument("--latencies", nargs="+", type=int, default=[0, 50])
     parser.add_argument("--failures", nargs="+", type=float, default=[0.0, 0.2])
+    parser.add_argument("--scale", nargs="+", type=int, metavar="ROWS", help="our memory and time for so many rows")
     parser.add_argument("--json", type=Path)
     parser.add_argument("--measure", nargs=argparse.REMAINDER, help=argparse.SUPPRESS)
-    parser.add_argument("--serve", nargs=3, help=argparse.SUPPRESS)
+    parser.add_argument("--serve", nargs=2, help=argparse.SUPPRESS)
     parser.add_argument("--download", nargs=4, help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.serve:
-        asyncio.run(serve(Path(options.serve[0]), int(options.serve[1]) / 1000, float(options.serve[2])))
+        asyncio.run(serve(Path(options.serve[0]), Case(**json.loads(options.serve[1]))))
     elif options.measure:
         run_measured(options.measure[0], options.measure[1:])
     elif options.download:
         table, output, port, mode = options.download
         download(Path(table), Path(output), int(port), mode)
-    elif not options.peer:
-        parser.error("name the interpreter of an environment with img2dataset: --peer PYTHON")
+    elif not options.peer and not options.scale:
+        parser.error("name the interpreter of an environment with img2dataset (--peer PYTHON), or --scale ROWS")
     else:
-        _compare_all(options)
+        with tempfile.TemporaryDirectory() as folder:
+            results = [*_scale(options, Path(folder)), *_compare(options, Path(folder))]
+        if options.json:
+            options.json.write_text(json.dumps([asdict(result) for result in results], indent=2) + "\n")
 
 
-def _compare_all(options: argparse.Namespace) -> None:
+def _compare(options: argparse.Namespace, folder: Path) -> Iterator[Result]:
+    """Both downloaders in all cases, as a table."""
+    if not options.peer:
+        return
+    names = ("simpleseg", "img2dataset")
+    site = folder / "site"
+    write_site(site, options.images, _SIZE)
+    start = start_costs(names, site, options.peer, folder)
+    print(f"CPU s to start: {start['simpleseg']:.1f} ours, {start['img2dataset']:.1f} img2dataset\n")
+    print("| images | latency | failures | images/s | img2dataset | ratio | CPU s per 1,000 | img2dataset | ratio |")
+    print("|---|---|---|---|---|---|---|---|---|")
     cases = [Case(mode, ms, share) for mode in options.modes for ms in options.latencies for share in options.failures]
-    results: list[Result] = []
-    start_cpu: dict[str, float] = {}
-    with tempfile.TemporaryDirectory() as folder:
-        site = Path(folder) / "site"
-        write_site(site, options.images)
-        for case in cases:
-            results += compare(case, site, options.images, options.peer, Path(folder), start_cpu)
-            _print(results[-2:])
-    if options.json:
-        options.json.write_text(json.dumps([asdict(result) for result in results], indent=2) + "\n")
-
-
-def _print(pair: list[Result]) -> None:
-    ours, theirs = pair
-    case = ours.case
-    print(
-        f"{case.mode:6} latency {case.latency_ms:2} ms, failures {case.failures:3.0%}: "
-        + ", ".join(
-            f"{r.downloader} {r.images}/{r.rows}, {r.rows_per_second:.0f}/s, {r.cpu_per_thousand:.2f} CPU s per 1,000"
-            for r in pair
+    for number, case in enumerate(cases):
+        with _server(site, case) as port:
+            ours, theirs = (
+                download_once(name, case, port, options.images, options.peer, folder / f"case{number}", start[name])
+                for name in names
+            )
+        print(
+            f"| {case.mode} | {case.latency_ms} ms | {case.failures:.0%} "
+            f"| {ours.rows_per_second:.0f} | {theirs.rows_per_second:.0f} "
+            f"| {ours.rows_per_second / theirs.rows_per_second:.2f} "
+            f"| {ours.cpu_per_thousand:.2f} | {theirs.cpu_per_thousand:.2f} "
+            f"| {ours.cpu_per_thousand / theirs.cpu_per_thousand:.2f} |",
+            flush=True,
         )
-        + f" -> {ours.rows_per_second / theirs.rows_per_second:.2f}x speed, "
-        f"{ours.cpu_per_thousand / theirs.cpu_per_thousand:.2f}x CPU",
-        flush=True,
-    )
+        yield from (ours, theirs)
+
+
+def _scale(options: argparse.Namespace, folder: Path) -> Iterator[Result]:
+    """Ours on tables of growing size, all of it fetched, from tiny images."""
+    if not options.scale:
+        return
+    site, case = folder / "tiny", Case("keep", 0, 0)
+    write_site(site, max(options.scale), _TINY)
+    print("| rows fetched | seconds | CPU s | CPU s per 1,000 | peak memory, MiB |\n|---|---|---|---|---|")
+    with _server(site, case) as port:
+        for rows in options.scale:
+            result = download_once("simpleseg", case, port, rows, "", folder / f"scale{rows}")
+            print(
+                f"| {rows:,} | {result.seconds:.0f} | {result.cpu_seconds:.0f} | {result.cpu_per_thousand:.2f} "
+                f"| {result.peak_mib:.0f} |",
+                flush=True,
+            )
+            yield result
 
 
 if __name__ == "__main__":

@@ -76,6 +76,21 @@ def test_resize_modes(resize: str, size: tuple[int, int], expected: tuple[int, i
     assert Image.open(BytesIO(kept.data)).size == expected
 
 
+@pytest.mark.parametrize("kind", ["JPEG", "PNG"])
+@pytest.mark.parametrize("orientation", [1, 6])
+def test_a_shrunk_picture_looks_like_the_whole_one(kind: str, orientation: int) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    whole = picture((640, 480))
+    limits = IngestConfig(resize="longest", image_size=100)
+    shrunk = stored(encode(whole, kind, exif=exif), limits)
+    expected = whole.resize((100, 75), Image.Resampling.LANCZOS)
+    if orientation == 6:
+        expected = expected.transpose(Image.Transpose.ROTATE_270)
+    assert shrunk.size == expected.size
+    assert np.abs(np.asarray(shrunk, int) - np.asarray(expected, int)).mean() < 2
+
+
 @pytest.mark.parametrize(
     "body",
     [png_bomb(60_000, 60_000), gif_bomb(65_000, 65_000), webp_bomb(), tiff_bomb(100_000, 100_000)],
