@@ -8,11 +8,14 @@ from simpleseg_core.config import Config, DescribeConfig
 from simpleseg_core.data.records import DESCRIPTIONS, POLYGONS
 from simpleseg_core.data.shards import ImageStore
 from simpleseg_core.data.views import AMBIGUOUS
+from simpleseg_core.export import Annotations, write_sheets
 from simpleseg_core.geometry import decode_rle
 from simpleseg_core.stages._base import Context, Inputs, Outputs, StageResult
 from simpleseg_core.stages._parts import Loaded, Outcome, Row, Tally, load_image
 from simpleseg_core.stages._shards import ShardMap, digest, left_out, provenance, run_shards
 
+_SHEETS = 8
+"""Contact sheets that a run shows; every shard has one beside its table."""
 _BY = "by "
 """Before the name of a describer: a count of the descriptions that it wrote."""
 
@@ -28,8 +31,11 @@ def run(config: Config, inputs: Inputs, outputs: Outputs, context: Context) -> S
         digest("describe/2", section),
         provenance("describe", section),
     )
-    step = _Describe(section, ImageStore(inputs["images"].parent))
+    store = ImageStore(inputs["images"].parent)
+    step = _Describe(section, store)
     counts, speed = run_shards(shards, step, section, config.ray, context)
+    annotations = Annotations.open(outputs["descriptions"].parent, outputs["descriptions"].name)
+    sheets = write_sheets(annotations, outputs["descriptions"], store, config.seed, context.progress)
     total = counts["described"]
     by_source = [
         {"source": name.removeprefix(_BY), "instances": int(count)}
@@ -37,7 +43,9 @@ def run(config: Config, inputs: Inputs, outputs: Outputs, context: Context) -> S
         if name.startswith(_BY)
     ]
     metrics = {"described": total, "ambiguous_share": counts[_BY + AMBIGUOUS] / max(1.0, total)}
-    return StageResult(metrics=metrics | speed.metrics(), tables={"sources": by_source} | left_out(counts))
+    tables = {"sources": by_source} | left_out(counts)
+    images = {f"sheet_{path.stem}": path for path in sheets[:_SHEETS]}
+    return StageResult(metrics=metrics | speed.metrics(), tables=tables, images=images)
 
 
 class _Describe:
