@@ -8,35 +8,50 @@ from typing import Any
 import numpy as np
 
 from simpleseg_core.config import Config
-from simpleseg_core.data.pairs import Reference, Turn, View, draw_turns, token_count, visit_references
+from simpleseg_core.data.pairs import Count, Reference, Turn, View, draw_turns, token_count, visit_references
 from simpleseg_core.data.views import ViewedImage
 from simpleseg_core.geometry import encode_rle, mask_box
 from simpleseg_core.grammar import question
 
 Row = dict[str, Any]
 
+_BINS = 20
+"""Bins of a histogram at most."""
+_BIN_WIDTHS = [digit * 10**power for power in range(9) for digit in (1, 2, 5)]
 
-def pretrain_rows(images: Iterable[ViewedImage], config: Config) -> Iterator[Row]:
-    """Conversations of tasks drawn by `dataset.pretrain_weights`: one for each instance of an image in each pass."""
-    dataset = config.dataset
+
+def pretrain_rows(images: Iterable[ViewedImage], config: Config, count: Count = token_count) -> Iterator[Row]:
+    """Conversations of tasks drawn by `dataset.pretrain_weights`: one for each instance of an image in each visit.
+
+    Args:
+        count: tokens of a text, to keep answers within `dataset.max_answer_tokens`.
+    """
+    dataset, contour = config.dataset, config.contour
     for item in images:
         rng = item.rng(config.seed, "pretrain")
-        for number in range(dataset.passes * len(item.view.targets)):
-            turns = draw_turns(item.view, dataset.pretrain_weights, dataset, config.contour, rng, dataset.max_turns)
+        for number in range(visits(item, config, "pretrain", dataset.passes) * len(item.view.targets)):
+            turns = draw_turns(item.view, dataset.pretrain_weights, dataset, contour, rng, dataset.max_turns, count)
             if turns:
-                yield _conversation(item, f"{item.image}/{number}", turns)
+                yield _conversation(item, f"{item.name}/{number}", turns)
 
 
-def sft_rows(images: Iterable[ViewedImage], config: Config) -> Iterator[Row]:
+def sft_rows(images: Iterable[ViewedImage], config: Config, count: Count = token_count) -> Iterator[Row]:
     """Conversations that visit every expression `dataset.passes` times, tasks drawn by `dataset.sft_weights`."""
     dataset = config.dataset
     for item in images:
         rng = item.rng(config.seed, "sft")
         number = 0
-        for _ in range(dataset.passes):
-            for turns in visit_references(item.view, dataset.sft_weights, dataset, config.contour, rng):
-                yield _conversation(item, f"{item.image}/{number}", turns)
+        for _ in range(visits(item, config, "sft", dataset.passes)):
+            for turns in visit_references(item.view, dataset.sft_weights, dataset, config.contour, rng, count):
+                yield _conversation(item, f"{item.name}/{number}", turns)
                 number += 1
+
+
+def visits(item: ViewedImage, config: Config, use: str, passes: int = 1) -> int:
+    """How often an image is visited in all passes: by the weight of its source, a fraction by its own lot."""
+    wanted = passes * config.dataset.source_weights.get(item.source, 1.0)
+    rest = wanted % 1
+    return int(wanted) + (rest > 0 and item.rng(config.seed, f"{use}/weight").random() < rest)
 
 
 def prompt_rows(
@@ -47,53 +62,85 @@ def prompt_rows(
     Args:
         per_image: at most so many random queries of each image; None: all.
     """
-    variety = 1 if benchmark else config.dataset.template_variety
     for item in images:
         rng = item.rng(config.seed, benchmark or "rl")
-        order = rng.permutation(len(item.view.references))
-        for number in islice(order.tolist(), per_image):
-            reference = item.view.references[number]
-            yield {
-                "sample": f"{item.image}/{number}",
-                **item.reference,
-                "benchmark": benchmark,
-                "expression": reference.expression,
-                "kind": reference.kind,
-                "question": question(
-                    "text->mask",
-                    expression=reference.expression,
-                    style=config.dataset.style,
-                    variety=variety,
-                    published=config.dataset.published_templates,
-                    rng=rng,
-                ),
-                "task": "text->mask",
-                **_gold(item, reference),
-            }
+        for visit in range(1 if benchmark else visits(item, config, "rl")):
+            order = rng.permutation(len(item.view.references))
+            for number in islice(order.tolist(), per_image):
+                sample = f"{item.name}/{visit * len(order) + number}"
+                yield _prompt(item, sample, item.view.references[number], benchmark, config, rng)
 
 
-def composition(tables: Mapping[str, Sequence[Row]], gold: str) -> list[dict[str, object]]:
-    """How many turns of each source and task every table holds; prompts count as turns of the source `gold`."""
-    counts: Counter[tuple[str, str, str]] = Counter()
+def _prompt(
+    item: ViewedImage, sample: str, reference: Reference, benchmark: str, config: Config, rng: np.random.Generator
+) -> Row:
+    dataset = config.dataset
+    wording = question(
+        "text->mask",
+        expression=reference.expression,
+        style=dataset.style,
+        variety=1 if benchmark else dataset.template_variety,
+        published=dataset.published_templates,
+        rng=rng,
+    )
+    return {
+        "sample": sample,
+        **item.reference,
+        "source": item.source,
+        "benchmark": benchmark,
+        "expression": reference.expression,
+        "kind": reference.kind,
+        "question": wording,
+        "task": "text->mask",
+        **_gold(item, reference),
+    }
+
+
+def composition(tables: Mapping[str, Iterable[Row]]) -> list[dict[str, object]]:
+    """How many turns on how many images each source and task gives to every table, and their share of its turns."""
+    turns: Counter[tuple[str, str, str]] = Counter()
+    images: dict[tuple[str, str, str], set[str]] = {}
     for name, rows in tables.items():
         for row in rows:
             for task in [turn["task"] for turn in row["turns"]] if "turns" in row else [row["task"]]:
-                counts[name, row.get("source", gold), task] += 1
+                turns[name, row["source"], task] += 1
+                images.setdefault((name, row["source"], task), set()).add(row["image"])
+    totals: Counter[str] = Counter()
+    for (table, _, _), number in turns.items():
+        totals[table] += number
     return [
-        {"table": table, "source": source, "task": task, "turns": count}
-        for (table, source, task), count in sorted(counts.items())
+        {"table": table, "source": source, "task": task, "images": len(images[table, source, task])}
+        | {"turns": number, "share": round(number / totals[table], 4)}
+        for (table, source, task), number in sorted(turns.items())
     ]
 
 
-def answer_tokens(rows: Iterable[Row]) -> dict[str, float]:
-    """Mean, median, 95th percentile and maximum of the estimated tokens of all answers."""
-    lengths = [token_count(turn["answer"]) for row in rows for turn in row["turns"]] or [0]
+def answer_lengths(rows: Iterable[Row], count: Count = token_count) -> list[int]:
+    """Tokens of every answer."""
+    return [count(turn["answer"]) for row in rows for turn in row["turns"]]
+
+
+def length_statistics(lengths: Sequence[int], limit: int) -> dict[str, float]:
+    """Mean, median, 95th percentile and maximum of answer lengths, and how many stay over the limit."""
+    known = lengths or [0]
     return {
-        "mean": float(np.mean(lengths)),
-        "median": float(np.median(lengths)),
-        "p95": float(np.percentile(lengths, 95)),
-        "max": float(max(lengths)),
+        "mean": float(np.mean(known)),
+        "median": float(np.median(known)),
+        "p95": float(np.percentile(known, 95)),
+        "max": float(max(known)),
+        "over_limit": float(sum(length > limit for length in lengths)),
     }
+
+
+def length_histogram(lengths: Mapping[str, Sequence[int]]) -> list[dict[str, object]]:
+    """Answers of each table by length, in bins of one width: rows of first and last number of tokens, and counts."""
+    longest = max((max(found, default=0) for found in lengths.values()), default=0)
+    width = next(step for step in _BIN_WIDTHS if longest < _BINS * step)
+    rows: list[dict[str, object]] = []
+    for first in range(0, longest + 1, width):
+        counts = {name: sum(first <= n < first + width for n in found) for name, found in lengths.items()}
+        rows.append({"tokens": f"{first}-{first + width - 1}", **counts})
+    return rows
 
 
 def _conversation(item: ViewedImage, sample: str, turns: Sequence[Turn]) -> Row:

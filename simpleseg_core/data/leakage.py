@@ -12,36 +12,57 @@ _BITS = 4
 
 
 class LeakageFilter:
-    """Remembers the benchmarks' images, and lets through the training images that are none of them."""
+    """Remembers the images of every validation and test split, and lets through the training images that are none.
 
-    def __init__(self) -> None:
-        self._keys: set[str] = set()
-        self._hashes = np.empty(0, np.uint64)
-        self.dropped: Counter[str] = Counter()
-        """Training images dropped, by reason: `key` or `phash`."""
+    Args:
+        drop: False lets all images through and only counts: the published composition.
+    """
 
-    def remember(self, images: Iterable[ViewedImage]) -> Iterator[ViewedImage]:
-        """Pass benchmark images on, to be kept out of what is filtered later."""
-        hashes = set(self._hashes.tolist())
+    def __init__(self, *, drop: bool = True) -> None:
+        self._drop = drop
+        self._keys: dict[str, str] = {}
+        self._hashes: dict[int, str] = {}
+        self._table = np.empty(0, np.uint64)
+        self._leaks: dict[tuple[str, str], tuple[str, str]] = {}
+
+    def remember(self, images: Iterable[ViewedImage], split: str) -> Iterator[ViewedImage]:
+        """Pass images of a split on (`refcoco/val`), to be kept out of what is filtered later."""
         for item in images:
-            self._keys.add(item.image)
-            hashes.update([int(item.phash, 16)] if item.phash else [])
+            self._keys.setdefault(item.image, split)
+            if item.phash:
+                self._hashes.setdefault(int(item.phash, 16), split)
             yield item
-        self._hashes = np.array(sorted(hashes), np.uint64)
 
     def keep(self, images: Iterable[ViewedImage]) -> Iterator[ViewedImage]:
-        """Pass the images on that no benchmark shows, and count the others."""
+        """Pass the images on that no remembered split shows; take note of the others."""
         for item in images:
-            reason = self._reason(item)
-            if reason is None:
+            leak = self._leak(item)
+            if leak is not None:
+                self._leaks[item.source, item.image] = leak
+            if leak is None or not self._drop:
                 yield item
-            else:
-                self.dropped[reason] += 1
 
-    def _reason(self, item: ViewedImage) -> str | None:
+    @property
+    def found(self) -> Counter[str]:
+        """Training images that a split shows, by reason: `key` or `phash`."""
+        return Counter(reason for _, reason in self._leaks.values())
+
+    def rows(self) -> list[dict[str, object]]:
+        """Which source has how many images of which split, and what became of them: a table for people."""
+        counts = Counter((source, *leak) for (source, _), leak in self._leaks.items())
+        kept = "dropped" if self._drop else "kept"
+        return [
+            {"source": source, "split": split, "by": reason, "images": count, "training": kept}
+            for (source, split, reason), count in sorted(counts.items())
+        ]
+
+    def _leak(self, item: ViewedImage) -> tuple[str, str] | None:
         if item.image in self._keys:
-            return "key"
-        if item.phash and len(self._hashes):
-            distance = np.bitwise_count(self._hashes ^ np.uint64(int(item.phash, 16)))
-            return "phash" if int(distance.min()) <= _BITS else None
-        return None
+            return self._keys[item.image], "key"
+        if not item.phash or not self._hashes:
+            return None
+        if len(self._table) != len(self._hashes):
+            self._table = np.fromiter(self._hashes, np.uint64)
+        distance = np.bitwise_count(self._table ^ np.uint64(int(item.phash, 16)))
+        nearest = int(distance.argmin())
+        return (self._hashes[int(self._table[nearest])], "phash") if distance[nearest] <= _BITS else None

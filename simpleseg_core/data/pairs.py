@@ -20,6 +20,8 @@ _FEWEST = 4
 """Vertices that a target keeps however long its answer."""
 
 T = TypeVar("T")
+Count = Callable[[str], int]
+"""Tokens of a text."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,9 +119,10 @@ def draw_turns(
     contour: ContourConfig,
     rng: np.random.Generator,
     max_turns: int,
+    count: Count = token_count,
 ) -> list[Turn]:
     """Up to `max_turns` turns with different questions; a task that the image cannot serve is never drawn."""
-    writer = _Writer(view, dataset, contour, rng)
+    writer = _Writer(view, dataset, contour, rng, count)
     drawn: dict[str, Turn] = {}
     served = _served(view, tasks)
     for _ in range(_TRIES * max_turns):
@@ -131,13 +134,18 @@ def draw_turns(
 
 
 def visit_references(
-    view: View, tasks: Mapping[Task, float], dataset: DatasetConfig, contour: ContourConfig, rng: np.random.Generator
+    view: View,
+    tasks: Mapping[Task, float],
+    dataset: DatasetConfig,
+    contour: ContourConfig,
+    rng: np.random.Generator,
+    count: Count = token_count,
 ) -> Iterator[list[Turn]]:
     """Conversations of up to `dataset.max_turns` turns that visit every expression of the view once, in random order.
 
     The task of each turn is drawn by weight; one that is not given a text (`point->mask`) asks about a random object.
     """
-    writer = _Writer(view, dataset, contour, rng)
+    writer = _Writer(view, dataset, contour, rng, count)
     served = _served(view, tasks)
     if not served:
         return
@@ -177,8 +185,10 @@ def _draw_task(tasks: Mapping[Task, float], rng: np.random.Generator) -> Task:
 class _Writer:
     """Writes turns about one view."""
 
-    def __init__(self, view: View, dataset: DatasetConfig, contour: ContourConfig, rng: np.random.Generator) -> None:
-        self._view, self._dataset, self._contour, self._rng = view, dataset, contour, rng
+    def __init__(
+        self, view: View, dataset: DatasetConfig, contour: ContourConfig, rng: np.random.Generator, count: Count
+    ) -> None:
+        self._view, self._dataset, self._contour, self._rng, self._count = view, dataset, contour, rng, count
 
     def turn(self, task: Task, reference: Reference | None = None) -> Turn:
         """A turn of a task about the given expression, or about a random one or a random object where it needs one."""
@@ -242,7 +252,7 @@ class _Writer:
                 boxes = sorted((target.box for target in targets), key=_from_origin)
                 return format_box(boxes, style=style)
             case _:
-                return polygon_answer(targets, self._dataset, self._contour, self._rng)
+                return polygon_answer(targets, self._dataset, self._contour, self._rng, self._count)
 
     def _locate(self, targets: Sequence[Target]) -> str:
         """What is there before where it is, from left to right: "red circle [312,540], blue star [700,120]"."""
@@ -255,7 +265,7 @@ def polygon_answer(
     dataset: DatasetConfig,
     contour: ContourConfig,
     rng: np.random.Generator | None = None,
-    count: Callable[[str], int] = token_count,
+    count: Count = token_count,
 ) -> str:
     """The polygons of all targets as one answer, coarser where it would exceed `dataset.max_answer_tokens`.
 

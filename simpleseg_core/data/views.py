@@ -1,8 +1,10 @@
-"""Images with all that can be asked about them: RefShapes scenes, COCO photographs, our own annotations."""
+"""Images with all that can be asked about them: RefShapes, COCO, referring data sets, our own annotations."""
 
 import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from io import BytesIO
+from itertools import islice
 from pathlib import Path
 from typing import Any
 from zlib import crc32
@@ -13,7 +15,8 @@ from PIL import Image
 
 from simpleseg_core.config import ContourConfig, RefShapesConfig
 from simpleseg_core.data.expressions import Item, name_items
-from simpleseg_core.data.pairs import Reference, Target, View, mask_target, scene_view
+from simpleseg_core.data.pairs import Reference, Target, View, mask_target, outline, scene_view
+from simpleseg_core.data.referring import Picture, ReferringImage
 from simpleseg_core.data.refshapes import Scene, scene
 from simpleseg_core.data.shards import encode_jpeg, write_shard
 from simpleseg_core.geometry import decode_rle
@@ -38,6 +41,13 @@ class ViewedImage:
     """64 bits in hex."""
     source: str
     view: View
+    shared: bool = False
+    """Whether other sources ask about the same image: its samples are then called by source and image."""
+
+    @property
+    def name(self) -> str:
+        """What its samples are called, before their number."""
+        return f"{self.source}/{self.image}" if self.shared else self.image
 
     @property
     def reference(self) -> dict[str, Any]:
@@ -46,7 +56,7 @@ class ViewedImage:
 
     def rng(self, seed: int, use: str) -> np.random.Generator:
         """Random numbers of this image for one use, whatever images come before it."""
-        return np.random.default_rng([seed, crc32(self.image.encode()), crc32(use.encode())])
+        return np.random.default_rng([seed, crc32(self.name.encode()), crc32(use.encode())])
 
 
 def scene_views(
@@ -123,3 +133,98 @@ def _target(row: Row) -> Target:
     mask = decode_rle({"size": [row["height"], row["width"]], "counts": row["rle_counts"]})
     polygons = [np.array(polygon, np.float64) for polygon in row["polygons"]]
     return Target(row["phrase"], mask, tuple(row["box"]), tuple(row["point"]), polygons)
+
+
+@dataclass(frozen=True, slots=True)
+class Packed:
+    """An image of a referring set, in a shard."""
+
+    shard: str
+    width: int
+    height: int
+    phash: str
+
+
+def pack_pictures(
+    images: Iterable[ReferringImage], folder: Path, advance: Callable[[], None] = lambda: None
+) -> dict[str, Packed]:
+    """Write each image once to shards `folder/images/referring-00000.tar`, bytes as they are; key -> where it lies.
+
+    Raises:
+        FileNotFoundError: files are missing; said before anything is written.
+        ValueError: a file is no image.
+    """
+    pictures: dict[str, Picture] = {}
+    for image in images:
+        pictures.setdefault(image.key, image.picture)
+    missing = [str(picture) for picture in pictures.values() if not picture.exists()]
+    if missing:
+        raise FileNotFoundError(
+            f"{missing[0]}: no such image; {len(missing)} of {len(pictures)} images of data.referring are missing: "
+            "set `images` of the set to their folder (docs/datasets.md), then `simpleseg data check`"
+        )
+    packed: dict[str, Packed] = {}
+    for number, start in enumerate(range(0, len(pictures), _SHARD_SIZE)):
+        part = dict(islice(pictures.items(), start, start + _SHARD_SIZE))
+        tar = folder / "images" / f"referring-{number:05d}.tar"
+        write_shard(_members(part, f"{folder.name}/images/{tar.name}", packed, advance), tar)
+    return packed
+
+
+def _members(
+    pictures: Mapping[str, Picture], shard: str, packed: dict[str, Packed], advance: Callable[[], None]
+) -> Iterator[tuple[str, bytes]]:
+    for key, picture in pictures.items():
+        body = picture.read()
+        try:
+            with Image.open(BytesIO(body)) as image:
+                width, height = image.size
+                image.draft("L", (64, 64))  # decodes every coefficient, but only the few pixels that the hash needs
+                packed[key] = Packed(shard, width, height, str(imagehash.phash(image)))
+                suffix = {"JPEG": "jpg"}.get(str(image.format), str(image.format).lower())
+        except (OSError, Image.DecompressionBombError) as error:
+            raise ValueError(f"{picture}: not a readable image ({error}); get the file anew") from error
+        advance()
+        yield f"{key}.{suffix}", body
+
+
+def referring_views(
+    images: Iterable[ReferringImage], source: str, packed: Mapping[str, Packed], contour: ContourConfig | None = None
+) -> Iterator[ViewedImage]:
+    """Images of a referring set with their expressions; masks are decoded as each image is reached.
+
+    An expression whose objects all have empty outlines (polygons of two points occur) is left out, and so is one
+    without words.
+
+    Args:
+        contour: set: outlines are traced once for all questions about an object.
+
+    Raises:
+        ValueError: an image has another size than its annotations say.
+    """
+    for image in images:
+        place = packed[image.key]
+        if (place.width, place.height) != (image.width, image.height):
+            raise ValueError(
+                f"{image.picture}: {place.width} x {place.height} pixels, but {source} annotates it in "
+                f"{image.width} x {image.height}: the images are not the original ones, set `images` to those"
+            )
+        view = _referring(image, contour)
+        yield ViewedImage(image.key, place.shard, place.width, place.height, place.phash, source, view, shared=True)
+
+
+def _referring(image: ReferringImage, contour: ContourConfig | None) -> View:
+    said = {each.segments[0]: each.text for each in reversed(image.utterances) if len(each.segments) == 1}
+    masks = {index: decode_rle(rle) for index, each in enumerate(image.segments) if (rle := each.rle()) is not None}
+    masks = {index: mask for index, mask in masks.items() if mask.any()}
+    place = {index: number for number, index in enumerate(masks)}
+    references = [
+        Reference(each.text, meant, each.kind)
+        for each in image.utterances
+        if (meant := tuple(place[index] for index in each.segments if index in place)) or not each.segments
+        if each.text
+    ]
+    targets = [mask_target(said.get(index) or image.segments[index].name, mask) for index, mask in masks.items()]
+    if contour is not None and contour.order != "shuffled":
+        targets = [replace(target, polygons=outline(target.mask, contour)) for target in targets]
+    return View(targets, references)

@@ -1,67 +1,130 @@
-"""The stage that makes datasets: pre-training from our annotations; SFT, RL and benchmarks from RefShapes or COCO."""
+"""The stage that makes datasets: pre-training from our annotations; SFT, RL and benchmarks from gold masks."""
 
 import logging
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from hashlib import sha256
+from itertools import chain, islice
 from pathlib import Path
 
-from simpleseg_core.config import Config
+from simpleseg_core.config import Config, ReferringConfig
 from simpleseg_core.data.coco import is_held_out
-from simpleseg_core.data.compose import Row, answer_tokens, composition, pretrain_rows, prompt_rows, sft_rows
+from simpleseg_core.data.compose import (
+    Row,
+    answer_lengths,
+    composition,
+    length_histogram,
+    length_statistics,
+    pretrain_rows,
+    prompt_rows,
+    sft_rows,
+)
 from simpleseg_core.data.leakage import LeakageFilter
 from simpleseg_core.data.records import CONVERSATIONS, DESCRIPTIONS, INGEST, PROMPTS, read_rows, write_table
-from simpleseg_core.data.views import ViewedImage, annotated_views, described_views, scene_views
+from simpleseg_core.data.referring import ReferringSet, read_referring
+from simpleseg_core.data.tokens import TokenCounter, answer_counter
+from simpleseg_core.data.views import (
+    Packed,
+    ViewedImage,
+    annotated_views,
+    described_views,
+    pack_pictures,
+    referring_views,
+    scene_views,
+)
 from simpleseg_core.files import write_json
-from simpleseg_core.stages._base import Context, Inputs, Outputs, StageResult
+from simpleseg_core.stages._base import Context, Inputs, Outputs, Progress, StageResult
 from simpleseg_core.stages._shards import shard_tables
 
 _RL_OFFSET = 1_000_000
 """First RefShapes scene of the RL prompts; SFT takes those from 0."""
 _SPLITS = ("val", "testA", "testB")
+_TRAIN = "train"
 _log = logging.getLogger(__name__)
+
+Views = Iterable[ViewedImage]
 
 
 @dataclass(frozen=True, slots=True)
 class _World:
     """Where gold masks come from."""
 
-    name: str
-    benchmarks: Mapping[str, Iterable[ViewedImage]]
-    sft: Iterable[ViewedImage]
-    rl: Iterable[ViewedImage]
-    queries_per_image: int | None
+    benchmarks: Mapping[str, Views]
+    sft: Views
+    rl: Views
+    """More than `data.rl_images` may be on offer: the first that are not leaked are taken."""
+    queries_per_image: int | None = None
     """Queries of each benchmark image; None: all."""
+    held_out: Mapping[str, Views] = field(default_factory=dict)
+    """Splits that are no benchmarks, but must not be trained on."""
 
 
 def run(config: Config, inputs: Inputs, outputs: Outputs, context: Context) -> StageResult:
-    """Fill `dataset` with the tables, the images of the scenes, and `composition.json`."""
+    """Fill `dataset` with the tables, the images of scenes and referring sets, and `composition.json`."""
+    sources = _sources(config)
+    sets = [(each, read_referring(each)) for each in config.data.referring]
+    counter = answer_counter(config.model)
     ingested = [row for path in shard_tables(inputs["images"]) for row in read_rows(path, INGEST)]
     described = [row for path in shard_tables(inputs["descriptions"]) for row in read_rows(path, DESCRIPTIONS)]
     phashes = {row["image"]: row["phash"] or "" for row in ingested if row["image"]}
-    world = _coco(config, ingested) if config.data.source == "coco" else _refshapes(config, outputs["dataset"])
-    leakage = LeakageFilter()
-    pass_on = leakage.keep if config.dataset.leakage_filter else iter
-    context.progress.start(len(world.benchmarks) + 3, "tables")
+    worlds = [_OPEN[name](config, ingested, outputs["dataset"]) for name in sources if name in _OPEN]
+    if sets:
+        worlds.append(_referring(config, sets, outputs["dataset"], context.progress))
+    leakage = LeakageFilter(drop=config.dataset.leakage_filter)
+    annotations = described_views(described, phashes)
     tables: dict[str, Sequence[Row]] = {}
-    for name, rows in [
-        *((name, _benchmark(name, world, leakage, config)) for name in world.benchmarks),
-        ("pretrain", pretrain_rows(pass_on(described_views(described, phashes)), config)),
-        ("sft", sft_rows(pass_on(world.sft), config)),
-        ("rl", prompt_rows(pass_on(world.rl), config)),
-    ]:
+    plan = _tables(worlds, annotations, leakage, counter, config)
+    context.progress.start(sum(len(world.benchmarks) for world in worlds) + 3, "tables")
+    for name, rows in plan:
         tables[name] = list(rows)
         _write(name, tables[name], outputs["dataset"])
         context.progress.advance()
-    return _result(tables, world.name, leakage, outputs["dataset"])
+    return _result(tables, leakage, counter, config, outputs["dataset"])
 
 
-def _refshapes(config: Config, folder: Path) -> _World:
+def _sources(config: Config) -> list[str]:
+    """Names of the sources of gold masks in use.
+
+    Raises:
+        ValueError: `dataset.source_weights` names a source that there is none of.
+    """
+    weights, data = config.dataset.source_weights, config.data
+    sets = [each.name for each in data.referring]
+    usual = "coco" if data.source == "coco" else "refshapes"
+    added = [name for name in ("refshapes", "coco") if weights.get(name, 0) > 0] if sets else [usual]
+    known = {*sets, "refshapes", "annotations", *(["coco"] if data.source == "coco" else [])}
+    if unknown := sorted(set(weights) - known):
+        raise ValueError(
+            f"dataset.source_weights names {', '.join(unknown)}, but the sources are {', '.join(sorted(known))}: "
+            "add the set to data.referring, or leave the weight out"
+        )
+    return [*added, *sets]
+
+
+def _tables(
+    worlds: Sequence[_World], annotations: Views, leakage: LeakageFilter, counter: TokenCounter, config: Config
+) -> Iterator[tuple[str, Iterable[Row]]]:
+    """Names and rows of all tables: every split that training must not show comes before the first training table."""
+    for world in worlds:
+        for split, images in world.held_out.items():
+            for _ in leakage.remember(images, split):
+                pass
+        for name, images in world.benchmarks.items():
+            seen = leakage.remember(images, name)
+            yield name, prompt_rows(seen, config, benchmark=name, per_image=world.queries_per_image)
+    sft = chain.from_iterable(world.sft for world in worlds)
+    rl = [prompt_rows(islice(leakage.keep(world.rl), config.data.rl_images), config) for world in worlds]
+    yield "pretrain", pretrain_rows(leakage.keep(annotations), config, counter.count)
+    yield "sft", sft_rows(leakage.keep(sft), config, counter.count)
+    yield "rl", chain.from_iterable(rl)
+
+
+def _refshapes(config: Config, ingested: Sequence[Row], folder: Path) -> _World:
     def scenes(split: str, indices: range, name: str) -> Iterator[ViewedImage]:
         return scene_views(config.data.refshapes, config.seed, split, indices, f"refshapes-{name}", folder)
 
     wanted = config.data.benchmark_queries
     return _World(
-        "refshapes",
         {f"refshapes/{split}": scenes(split, range(wanted[split]), split) for split in _SPLITS if wanted.get(split)},
         scenes("train", range(config.data.train_images), "sft"),
         scenes("train", range(_RL_OFFSET, _RL_OFFSET + config.data.rl_images), "rl"),
@@ -69,7 +132,7 @@ def _refshapes(config: Config, folder: Path) -> _World:
     )
 
 
-def _coco(config: Config, ingested: Sequence[Row]) -> _World:
+def _coco(config: Config, ingested: Sequence[Row], folder: Path) -> _World:
     images = [row for row in ingested if row["status"] == "ok" and row["annotations"]]
     test = [row for row in images if is_held_out(row["image"], config.seed, config.data.coco.holdout)]
     held_out = {row["image"] for row in test}
@@ -80,17 +143,46 @@ def _coco(config: Config, ingested: Sequence[Row]) -> _World:
             "or change data.coco.holdout or seed"
         )
     return _World(
-        "coco",
         {"coco/val": annotated_views(test, config.contour)},
         annotated_views(train, config.contour),
-        annotated_views(train[: config.data.rl_images], config.contour),
-        queries_per_image=None,
+        annotated_views(train, config.contour),
     )
 
 
-def _benchmark(name: str, world: _World, leakage: LeakageFilter, config: Config) -> Iterator[Row]:
-    images = leakage.remember(world.benchmarks[name])
-    return prompt_rows(images, config, benchmark=name, per_image=world.queries_per_image)
+_OPEN: Mapping[str, Callable[[Config, Sequence[Row], Path], _World]] = {"refshapes": _refshapes, "coco": _coco}
+
+
+def _referring(
+    config: Config, sets: Sequence[tuple[ReferringConfig, ReferringSet]], folder: Path, progress: Progress
+) -> _World:
+    """All referring sets as one: their images are packed once, however many sets ask about them."""
+    everything = [image for _, found in sets for images in found.splits.values() for image in images]
+    progress.start(len({image.key for image in everything}), "images")
+    packed = pack_pictures(everything, folder, progress.advance)
+    benchmarks: dict[str, Views] = {}
+    held_out: dict[str, Views] = {}
+    for settings, found in sets:
+        for split, images in found.splits.items():
+            if split != _TRAIN:
+                wanted = settings.benchmarks is None or split in settings.benchmarks
+                target = benchmarks if wanted else held_out
+                target[f"{found.name}/{split}"] = referring_views(images, found.name, packed)
+    trained = [found for _, found in sets if config.dataset.source_weights.get(found.name, 1.0) > 0]
+    return _World(
+        benchmarks,
+        chain.from_iterable(
+            referring_views(found.splits.get(_TRAIN, ()), found.name, packed, config.contour) for found in trained
+        ),
+        _lots(trained, config.seed, packed),
+        held_out=held_out,
+    )
+
+
+def _lots(sets: Sequence[ReferringSet], seed: int, packed: Mapping[str, Packed]) -> Iterator[ViewedImage]:
+    """The training images of all sets in random order."""
+    images = [(found.name, image) for found in sets for image in found.splits.get(_TRAIN, ())]
+    for name, image in sorted(images, key=lambda each: sha256(f"{seed}:{each[0]}:{each[1].key}".encode()).digest()):
+        yield from referring_views([image], name, packed)
 
 
 def _write(name: str, rows: Sequence[Row], folder: Path) -> None:
@@ -102,11 +194,28 @@ def _write(name: str, rows: Sequence[Row], folder: Path) -> None:
         _log.warning("%s is empty: loosen the filters of `contour`, or raise the sizes under `data`", name)
 
 
-def _result(tables: Mapping[str, Sequence[Row]], gold: str, leakage: LeakageFilter, folder: Path) -> StageResult:
-    table = composition(tables, gold)
-    tokens = {name: answer_tokens(tables[name]) for name in ("pretrain", "sft")}
-    dropped = dict(sorted(leakage.dropped.items()))
-    write_json(folder / "composition.json", {"composition": table, "answer_tokens": tokens, "leaked_images": dropped})
+def _result(
+    tables: Mapping[str, Sequence[Row]], leakage: LeakageFilter, counter: TokenCounter, config: Config, folder: Path
+) -> StageResult:
+    table, leaks, limit = composition(tables), leakage.rows(), config.dataset.max_answer_tokens
+    lengths = {name: answer_lengths(tables[name], counter.count) for name in ("pretrain", "sft")}
+    tokens = {name: length_statistics(found, limit) for name, found in lengths.items()}
+    histogram, leaked = length_histogram(lengths), dict(sorted(leakage.found.items()))
+    summary = {"composition": table, "leakage": leaks, "leaked_images": leaked, "tokenizer": counter.name}
+    summary |= {"answer_tokens": tokens, "answer_lengths": histogram}
+    settings = {"seed": config.seed, **config.dataset.model_dump(mode="json")}
+    write_json(folder / "composition.json", summary | {"settings": settings})
+    for title, rows in (("composition", table), ("leakage", leaks), (f"answers by {counter.name}", histogram)):
+        _log.info("%s\n%s", title, _as_text(rows))
     metrics = {f"{name.replace('/', '_')}_rows": float(len(rows)) for name, rows in tables.items()}
-    metrics |= {"leaked_images": float(sum(dropped.values())), "sft_answer_tokens": tokens["sft"]["mean"]}
-    return StageResult(metrics=metrics, tables={"composition": table})
+    metrics |= {"leaked_images": float(sum(leaked.values())), "sft_answer_tokens": tokens["sft"]["mean"]}
+    return StageResult(metrics=metrics, tables={"composition": table, "leakage": leaks, "answer_lengths": histogram})
+
+
+def _as_text(rows: Sequence[Mapping[str, object]]) -> str:
+    """A table in aligned columns; `none` without rows."""
+    if not rows:
+        return "none"
+    cells = [[str(name) for name in rows[0]], *([str(value) for value in row.values()] for row in rows)]
+    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
+    return "\n".join("  ".join(f"{cell:{w}}" for cell, w in zip(line, widths, strict=True)).rstrip() for line in cells)

@@ -38,6 +38,7 @@ STAGES: dict[str, StageSpec] = {
         "data",
         "contour",
         "dataset",
+        "model",
     ),
     "pretrain": _spec(
         {"images": "data/images", "dataset": "data/dataset"}, {"model": "models/pretrain"}, "model", "pretrain"

@@ -1,15 +1,13 @@
 """From images to tables: gold masks, composition, and no benchmark image in training."""
 
 import json
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from simpleseg_core.config import Config, ContourConfig
-from simpleseg_core.data.compose import answer_tokens, composition, pretrain_rows, prompt_rows, sft_rows
-from simpleseg_core.data.leakage import LeakageFilter
+from simpleseg_core.data.compose import composition, pretrain_rows, prompt_rows, sft_rows
 from simpleseg_core.data.refshapes import scene
 from simpleseg_core.data.shards import ImageStore
 from simpleseg_core.data.views import ViewedImage, annotated_views, described_views, scene_views
@@ -79,24 +77,8 @@ def test_rows_of_an_image_do_not_depend_on_the_images_before_it(images: list[Vie
 
 def test_the_composition_counts_turns_by_table_source_and_task(images: list[ViewedImage]) -> None:
     sft, rl = list(sft_rows(images, CONFIG)), list(prompt_rows(images, CONFIG))
-    assert composition({"sft": sft, "rl": rl}, "refshapes") == [
-        {"table": "rl", "source": "refshapes", "task": "text->mask", "turns": len(rl)},
-        {"table": "sft", "source": "refshapes", "task": "text->mask", "turns": len(rl)},
-    ]
-    tokens = answer_tokens(sft)
-    assert 1 <= tokens["median"] <= tokens["p95"] <= tokens["max"]
-    assert answer_tokens([])["max"] == 0
-
-
-def test_benchmark_images_are_kept_out_by_key_and_by_perceptual_hash(images: list[ViewedImage]) -> None:
-    leakage = LeakageFilter()
-    assert list(leakage.remember(images[:2])) == images[:2]
-    flipped = f"{int(images[1].phash, 16) ^ 0b111:016x}"
-    other = f"{int(images[1].phash, 16) ^ 0xFFFF:016x}"
-    copies = [replace(images[1], image="copy", phash=flipped), replace(images[1], image="other", phash=other)]
-    unhashed = replace(images[1], image="unhashed", phash="")
-    assert list(leakage.keep([images[0], *copies, unhashed])) == [copies[1], unhashed]
-    assert leakage.dropped == {"key": 1, "phash": 1}
+    row = {"source": "refshapes", "task": "text->mask", "images": 6, "turns": len(rl), "share": 1.0}
+    assert composition({"sft": sft, "rl": rl}) == [{"table": "rl", **row}, {"table": "sft", **row}]
 
 
 def _annotated_row(annotations: list[dict[str, object]]) -> dict[str, object]:

@@ -85,8 +85,10 @@ def test_the_composition_is_stored_and_reported(root: Path, result: StageResult)
     stored = json.loads((root / "data" / "dataset" / "composition.json").read_text())
     assert stored["composition"] == list(result.tables["composition"])
     turns = sum(len(row["turns"]) for row in _conversations(root, "sft"))
-    assert {"table": "sft", "source": "refshapes", "task": "text->mask", "turns": turns} in stored["composition"]
-    assert set(stored) == {"composition", "answer_tokens", "leaked_images"}
+    row = {"table": "sft", "source": "refshapes", "task": "text->mask", "images": 12, "turns": turns, "share": 1.0}
+    assert row in stored["composition"]
+    assert stored["settings"]["sft_weights"] == {"text->mask": 1.0} and stored["settings"]["seed"] == 0
+    assert sum(row["sft"] for row in stored["answer_lengths"]) == turns
 
 
 def test_one_seed_gives_the_same_files_and_another_gives_others(root: Path, result: StageResult) -> None:
