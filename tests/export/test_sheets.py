@@ -6,9 +6,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from simpleseg_core.data.records import DESCRIPTIONS, read_rows, write_table
+from simpleseg_core.config import Config
+from simpleseg_core.data.records import DESCRIPTIONS, POLYGONS, read_rows, write_table
 from simpleseg_core.data.shards import ImageStore
 from simpleseg_core.export import Annotations, sheets, write_sheets
+from simpleseg_core.stages import Context, load_stage
 from simpleseg_core.viz import InstanceView
 from tests.export.annotated import write_annotations
 
@@ -74,3 +76,12 @@ def test_sheets_are_pictures_that_open(data: Path) -> None:
         with Image.open(file) as picture:
             picture.load()
             assert picture.format == "PNG"
+
+
+def test_the_describe_stage_leaves_a_sheet_beside_each_table_and_shows_it(data: Path) -> None:
+    rows = read_rows(data / "descriptions" / "00000.parquet", DESCRIPTIONS)
+    write_table(rows, POLYGONS, data / "polygons" / "00000.parquet")
+    inputs = {"images": data / "images", "polygons": data / "polygons"}
+    result = load_stage("describe")(Config(), inputs, {"descriptions": data / "descriptions"}, Context(data / "work"))
+    assert result.images == {"sheet_00000": data / "descriptions" / "00000.png"}
+    assert result.images["sheet_00000"].is_file()
