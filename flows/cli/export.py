@@ -57,6 +57,7 @@ def export(
     masks: Annotated[
         Masks, typer.Option(help="coco only: outlines as models learn them, or the exact masks.")
     ] = Masks.polygons,
+    all_images: Annotated[bool, typer.Option("--all-images", help="Also images in which nothing was kept.")] = False,
 ) -> None:
     """Write the annotated instances, with their images, for another tool; whole or not at all."""
     from simpleseg_core.export import Annotations, export_folder
@@ -64,7 +65,7 @@ def export(
     with bad_input():
         workspace = Workspace.find()
         config = load_config(workspace.params)
-        annotations = Annotations.open(workspace.root / "data", table.value if table else None)
+        annotations = Annotations.open(workspace.root / "data", table.value if table else None, all_images=all_images)
     from tasks.progress import open_progress
 
     try:

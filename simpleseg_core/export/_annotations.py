@@ -21,7 +21,7 @@ Place = Callable[["AnnotatedImage"], str]
 """Puts the file of an image where an export wants it, and says its name there."""
 
 _SOURCES = {"descriptions": DESCRIPTIONS, "polygons": POLYGONS}
-_ORIGIN = ["image", "license", "source", "final_url"]
+_ORIGIN = ["image", "shard", "width", "height", "url", "text", "license", "source", "final_url"]
 _SUFFIXES = {"JPEG": ".jpg", "PNG": ".png", "WEBP": ".webp", "GIF": ".gif", "BMP": ".bmp", "TIFF": ".tif"}
 
 
@@ -45,6 +45,7 @@ class AnnotatedImage:
     license: str
     source: str
     """The collection it belongs to."""
+    caption: str
     instances: tuple[Row, ...]
 
 
@@ -56,9 +57,11 @@ class Annotations:
     """The folder that shards are named from."""
     tables: tuple[Path, ...]
     schema: pa.Schema
+    all_images: bool = False
+    """Also the images in which nothing was kept."""
 
     @classmethod
-    def open(cls, data: Path, source: str | None = None) -> Self:
+    def open(cls, data: Path, source: str | None = None, *, all_images: bool = False) -> Self:
         """The tables under a data folder: of `descriptions`, or of `polygons` where nothing is described.
 
         Raises:
@@ -69,7 +72,7 @@ class Annotations:
             raise ValueError(f"no annotations called {source!r}: choose one of {', '.join(_SOURCES)}")
         for name in _SOURCES if source is None else [source]:
             if tables := tuple(sorted((data / name).glob("[0-9]*.parquet"))):
-                return cls(data, tables, _SOURCES[name])
+                return cls(data, tables, _SOURCES[name], all_images)
         raise FileNotFoundError(
             f"{data / (source or 'descriptions')}: nothing is annotated here; "
             f"`simpleseg run --until {'contour' if source == 'polygons' else 'describe'}` does it"
@@ -92,7 +95,7 @@ class Annotations:
             yield table.stem, self.read(table)
 
     def images(self) -> Iterator[AnnotatedImage]:
-        """The images of all tables; those without a kept instance are in none."""
+        """The images of all tables."""
         for _, images in self.shards():
             yield from images
 
@@ -101,28 +104,33 @@ class Annotations:
         groups: dict[tuple[str, str], list[Row]] = {}
         for row in read_rows(table, self.schema):
             groups.setdefault((row["shard"], row["image"]), []).append(row)
-        origins = {shard: self._origins(shard) for shard, _ in groups}
-        return [_image(rows, origins[shard].get(key, {})) for (shard, key), rows in groups.items()]
+        # A table without rows does not name its shard, but it has its number.
+        shards = dict.fromkeys([*(shard for shard, _ in groups), f"images/{table.stem}.tar"])
+        origins = {key: row for shard in shards for key, row in self._origins(shard).items()}
+        if self.all_images:
+            groups |= {key: [] for key in origins if key not in groups}
+        return [_image(origins.get(key, {}), rows) for key, rows in groups.items()]
 
-    def _origins(self, shard: str) -> dict[str, Row]:
-        """Image -> licence, collection and final address, from the table that ingest left beside the shard."""
+    def _origins(self, shard: str) -> dict[tuple[str, str], Row]:
+        """(shard, image) -> what the table that ingest left beside the shard says of it."""
         table = self.data / Path(shard).with_suffix(".parquet")
         if not shard or not table.is_file():
             return {}
         rows: list[Row] = pq.read_table(table, columns=_ORIGIN).to_pylist()
-        return {row["image"]: row for row in rows if row["image"]}
+        return {(row["shard"], row["image"]): row for row in rows if row["image"]}
 
 
-def _image(rows: list[Row], origin: Mapping[str, Any]) -> AnnotatedImage:
-    first = rows[0]
+def _image(origin: Mapping[str, Any], rows: list[Row]) -> AnnotatedImage:
+    known = rows[0] | {"text": rows[0]["caption"]} if rows else origin
     return AnnotatedImage(
-        key=first["image"],
-        shard=first["shard"],
-        width=first["width"],
-        height=first["height"],
-        url=origin.get("final_url") or first["url"] or "",
+        key=known["image"],
+        shard=known["shard"],
+        width=known["width"],
+        height=known["height"],
+        url=origin.get("final_url") or known["url"] or "",
         license=origin.get("license") or "",
         source=origin.get("source") or "",
+        caption=known["text"] or "",
         instances=tuple(rows),
     )
 

@@ -64,7 +64,7 @@ def _row(image: AnnotatedImage, data: bytes, schema: pa.Schema) -> dict[str, Any
         "image_id": image.key,
         "width": image.width,
         "height": image.height,
-        "caption": image.instances[0]["caption"],
+        "caption": image.caption,
         "url": image.url,
         "license": image.license,
         "source": image.source,

@@ -102,6 +102,17 @@ def test_only_one_shard_is_held_at_a_time(data: Path, monkeypatch: pytest.Monkey
     assert asked == ["00000", "00001"]
 
 
+def test_images_in_which_nothing_was_kept_are_there_on_request(data: Path, rows: list[Row], tmp_path: Path) -> None:
+    (tmp_path / "images").symlink_to(data / "images")
+    write_table(rows[:1], DESCRIPTIONS, tmp_path / "descriptions" / "00000.parquet")
+    write_table([], DESCRIPTIONS, tmp_path / "descriptions" / "00001.parquet")
+    assert [image.key for image in Annotations.open(tmp_path).images()] == ["00000000"]
+    images = list(Annotations.open(tmp_path, all_images=True).images())
+    assert [image.key for image in images] == [f"{index:08d}" for index in range(8)]
+    assert [len(image.instances) for image in images] == [1] + [0] * 7
+    assert (images[7].width, images[7].shard, images[7].caption != "") == (96, "images/00001.tar", True)
+
+
 def test_labelme_shapes_rebuild_the_masks(data: Path, rows: list[Row], tmp_path: Path) -> None:
     counts = export_labelme(Annotations.open(data), tmp_path, copy_images(ImageStore(data), tmp_path))
     documents = {path.stem: json.loads(path.read_text()) for path in tmp_path.glob("*.json")}
