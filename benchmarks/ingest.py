@@ -9,7 +9,8 @@ PYTHON is the interpreter of a virtual environment that has img2dataset:
 Both use two processes (ours: one for the network, one for decoding), 64 requests in flight, and no retries. Ours keeps
 every check on: addresses, robots.txt, reservations, caps, decoding of every image, hashes, near duplicates. `keep`
 stores images as served, `resize` shrinks them to 256 pixels and encodes them again. Of the failures a third each is
-404, a web page and half an image. Speed is counted between the first and the last request that the server sees; CPU is that of the downloader and all its processes, less what a run of a few images
+404, a web page and half an image. Speed is counted between the first and the last request that the server sees; CPU
+is that of the downloader and all its processes, less what a run of a few images
 costs (median of three): starting, mostly imports, is not what a download of millions waits for. Time caps are a minute,
 so that a busy machine costs no images. All traffic stays on 127.0.0.1.
 """
