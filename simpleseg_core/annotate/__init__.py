@@ -11,6 +11,8 @@ from simpleseg_core.annotate._protocols import (
     Instance,
     Mask,
     Picture,
+    Prompt,
+    PromptableSegmenter,
     Segment,
     Segmenter,
 )
@@ -31,6 +33,8 @@ __all__ = [
     "Mask",
     "MaskCandidate",
     "Picture",
+    "Prompt",
+    "PromptableSegmenter",
     "Segment",
     "Segmenter",
     "build_describer",

@@ -33,6 +33,19 @@ class Detection:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
+class Prompt:
+    """What a promptable segmenter is told of one object: any of a box, points and a rough mask."""
+
+    box: Box | None = None
+    points: tuple[tuple[float, float], ...] = ()
+    """On the object, (x, y) normalised."""
+    outside: tuple[tuple[float, float], ...] = ()
+    """Beside the object."""
+    mask: Mask | None = None
+    """Bool (H, W), of the image's size."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class Segment:
     """The mask of one box, bool (H, W), and how far the segmenter trusts it, both in [0, 1]."""
 
@@ -86,6 +99,13 @@ class Segmenter(Protocol):
 
     def segment(self, image: Image, boxes: Sequence[Box]) -> list[Segment]:
         """One segment for each box, in the same order."""
+
+
+class PromptableSegmenter(Segmenter, Protocol):
+    """Boxes, points and masks -> masks, all prompts of one image at once."""
+
+    def segment_prompts(self, image: Image, prompts: Sequence[Prompt], rounds: int = 1) -> list[Segment]:
+        """One segment for each prompt, in the same order; each further round is also given the mask of the last."""
 
 
 class Describer(Protocol):

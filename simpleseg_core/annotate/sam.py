@@ -1,28 +1,104 @@
 """Segment Anything (Kirillov et al., 2023) and SAM 2 (Ravi et al., 2024) behind the segmenter protocol."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Protocol, Self
 
+import cv2
 import numpy as np
 import torch
 from segment_anything import SamPredictor, sam_model_registry
+from torch import Tensor
 from transformers import PreTrainedModel, ProcessorMixin, Sam2Model, Sam2Processor, SamModel, SamProcessor
 
 from simpleseg_core.annotate._device import resolve_device
-from simpleseg_core.annotate._protocols import Box, Image, Segment
+from simpleseg_core.annotate._protocols import Box, Image, Mask, Prompt, Segment
 from simpleseg_core.config import SegmentConfig
 
 _STABILITY_OFFSET = 1.0
 """Logits by which SAM's mask generator moves the threshold up and down to measure stability."""
+_CERTAIN = 10.0
+"""Logit of a pixel of a given mask: SAM takes masks as the logits that it gives."""
 
 
-class SegmentAnything:
+@dataclass(frozen=True, slots=True, eq=False)
+class _Prompts:
+    """Prompts of one kind, in pixels of the picture that the model sees."""
+
+    boxes: Tensor | None
+    """(prompts, 4)."""
+    points: Tensor | None
+    """(prompts, points, 2)."""
+    labels: Tensor | None
+    """(prompts, points): 1 on the object, 0 beside it."""
+    masks: Tensor | None
+    """(prompts, 1, side, side) logits."""
+
+
+class _Picture(Protocol):
+    """An image that the model has embedded, once for all of its prompts."""
+
+    size: tuple[int, int]
+    """Height and width in pixels that the model sees, without padding."""
+    mask_size: tuple[int, int]
+    """Height and width in pixels of masks that the model is given, without padding."""
+    mask_side: int
+    """Side of such a mask with its padding."""
+    device: torch.device
+
+    def decode(self, prompts: _Prompts) -> tuple[Tensor, Tensor]:
+        """Logits (prompts, masks, side, side), to be given back as masks, and their predicted IoU (prompts, masks)."""
+
+    def full_size(self, logits: Tensor) -> Tensor:
+        """Logits (prompts, masks, H, W) at the size of the image."""
+
+
+class _Promptable:
+    """What the engines share: prompts in batches, and of the masks of each the one with the best predicted IoU."""
+
+    _threshold = 0.0
+
+    def __init__(self, config: SegmentConfig) -> None:
+        self._prompt, self._batch_size = config.prompt, config.batch_size
+
+    def _embed(self, image: Image) -> _Picture:
+        raise NotImplementedError
+
+    def segment(self, image: Image, boxes: Sequence[Box]) -> list[Segment]:
+        """Masks of the boxes, prompted as `segment.prompt` says: one embedding of the image, then boxes in batches."""
+        prompts = [_prompt_of(box, self._prompt) for box in boxes]
+        return self.segment_prompts(image, prompts, rounds=2 if self._prompt == "box+mask" else 1)
+
+    @torch.inference_mode()
+    def segment_prompts(self, image: Image, prompts: Sequence[Prompt], rounds: int = 1) -> list[Segment]:
+        """Masks of any prompts; from the second round on the model is also given its own best mask.
+
+        Raises:
+            ValueError: a prompt is empty, or its mask is not of the image's size.
+        """
+        if not prompts:
+            return []
+        picture = self._embed(image)
+        segments: dict[int, Segment] = {}
+        for indices in _batches(prompts, self._batch_size):
+            batch = _tensors([prompts[index] for index in indices], image.shape[:2], picture)
+            logits, scores = picture.decode(batch)
+            for _ in range(rounds - 1):
+                logits, scores = picture.decode(replace(batch, masks=_best(logits, scores)[0][:, None]))
+            logits, scores = _best(logits, scores)
+            full = picture.full_size(logits[:, None])[:, 0]
+            segments |= zip(indices, _segments(full, scores, self._threshold), strict=True)
+        return [segments[index] for index in range(len(prompts))]
+
+
+class SegmentAnything(_Promptable):
     """The original implementation; weights from a checkpoint file."""
 
     def __init__(self, model: Any, config: SegmentConfig) -> None:
+        super().__init__(config)
         self._model = model.eval().to(resolve_device(config.device))
-        self._batch_size = config.batch_size
+        self._threshold = self._model.mask_threshold
         self.name = f"segment_anything/{Path(config.model).name}"
 
     @classmethod
@@ -41,30 +117,40 @@ class SegmentAnything:
         model.load_state_dict(torch.load(checkpoint, map_location="cpu", weights_only=True))
         return cls(model, config)
 
-    @torch.inference_mode()
-    def segment(self, image: Image, boxes: Sequence[Box]) -> list[Segment]:
-        """One embedding of the image, then its boxes in batches; of three masks the one with the best predicted IoU."""
-        if not boxes:
-            return []
-        predictor = SamPredictor(self._model)
-        predictor.set_image(image)
-        corners = torch.as_tensor(_pixels(boxes, image), dtype=torch.float32, device=predictor.device)
-        prompts = predictor.transform.apply_boxes_torch(corners, image.shape[:2])
-        segments: list[Segment] = []
-        for batch in prompts.split(self._batch_size):
-            logits, scores, _ = predictor.predict_torch(None, None, boxes=batch, return_logits=True)
-            segments.extend(_best(logits, scores, self._model.mask_threshold))
-        return segments
+    def _embed(self, image: Image) -> _Picture:
+        with torch.inference_mode():
+            predictor = SamPredictor(self._model)
+            predictor.set_image(image)
+        return _OriginalPicture(predictor)
 
 
-class TransformersSam:
+class _OriginalPicture:
+    def __init__(self, predictor: SamPredictor) -> None:
+        self._predictor: Any = predictor
+        self.size, self.device = predictor.input_size, predictor.device
+        self.mask_side = predictor.model.prompt_encoder.mask_input_size[0]
+        self.mask_size = _scaled(self.size, self.mask_side / predictor.model.image_encoder.img_size)
+
+    def decode(self, prompts: _Prompts) -> tuple[Tensor, Tensor]:
+        _, scores, logits = self._predictor.predict_torch(
+            prompts.points, prompts.labels, boxes=prompts.boxes, mask_input=prompts.masks, return_logits=True
+        )
+        return logits, scores
+
+    def full_size(self, logits: Tensor) -> Tensor:
+        predictor = self._predictor
+        full: Tensor = predictor.model.postprocess_masks(logits, predictor.input_size, predictor.original_size)
+        return full
+
+
+class TransformersSam(_Promptable):
     """SAM and SAM 2 of transformers; weights by hub id or local folder, safetensors only."""
 
     def __init__(self, model: PreTrainedModel, processor: ProcessorMixin, config: SegmentConfig) -> None:
+        super().__init__(config)
         self._device = resolve_device(config.device)
         self._model: Any = model.eval().to(self._device)
         self._processor: Any = processor
-        self._batch_size = config.batch_size
         self.name = f"{config.engine}/{config.model}"
 
     @classmethod
@@ -78,40 +164,110 @@ class TransformersSam:
         loaded = model.from_pretrained(config.model, use_safetensors=True)
         return cls(loaded, processor.from_pretrained(config.model), config)
 
-    @torch.inference_mode()
-    def segment(self, image: Image, boxes: Sequence[Box]) -> list[Segment]:
-        """One embedding of the image, then its boxes in batches; of three masks the one with the best predicted IoU."""
-        if not boxes:
-            return []
-        inputs = self._processor(images=image, input_boxes=[_pixels(boxes, image).tolist()], return_tensors="pt")
-        embeddings = self._model.get_image_embeddings(inputs["pixel_values"].to(self._device))
+    def _embed(self, image: Image) -> _Picture:
+        return _TransformersPicture(self._model, self._processor, image, self._device)
+
+
+class _TransformersPicture:
+    def __init__(self, model: Any, processor: Any, image: Image, device: torch.device) -> None:
+        inputs = processor(images=image, return_tensors="pt")
+        self._model, self._processor, self.device = model, processor, device
         # SAM takes padded images and cuts the padding off; SAM 2 takes stretched ones.
-        sizes = {key: inputs[key] for key in ("original_sizes", "reshaped_input_sizes") if key in inputs}
-        segments: list[Segment] = []
-        for batch in inputs["input_boxes"].float().to(self._device).split(self._batch_size, dim=1):
-            outputs = self._model(image_embeddings=embeddings, input_boxes=batch)
-            (logits,) = self._processor.image_processor.post_process_masks(outputs.pred_masks, **sizes, binarize=False)
-            segments.extend(_best(logits, outputs.iou_scores[0], 0.0))
-        return segments
+        self._sizes = {key: inputs[key] for key in ("original_sizes", "reshaped_input_sizes") if key in inputs}
+        padded = tuple(inputs["pixel_values"].shape[2:])
+        height, width = self._sizes["reshaped_input_sizes"][0].tolist() if len(self._sizes) == 2 else padded
+        self.size = (height, width)
+        self.mask_side = 4 * model.prompt_encoder.image_embedding_size[0]
+        self.mask_size = _scaled(self.size, self.mask_side / padded[0])
+        embeddings = model.get_image_embeddings(inputs["pixel_values"].to(device))
+        self._embeddings: list[Tensor] = embeddings if isinstance(embeddings, list) else [embeddings]
+
+    def decode(self, prompts: _Prompts) -> tuple[Tensor, Tensor]:
+        """Each prompt stands for an image of the batch: only images may have masks of their own."""
+        given = [part for part in (prompts.boxes, prompts.points, prompts.masks) if part is not None]
+        repeated = [part.expand(len(given[0]), *part.shape[1:]) for part in self._embeddings]
+        outputs = self._model(
+            image_embeddings=repeated if len(repeated) > 1 else repeated[0],
+            input_boxes=_unsqueeze(prompts.boxes),
+            input_points=_unsqueeze(prompts.points),
+            input_labels=_unsqueeze(prompts.labels),
+            input_masks=prompts.masks,
+        )
+        return outputs.pred_masks[:, 0], outputs.iou_scores[:, 0]
+
+    def full_size(self, logits: Tensor) -> Tensor:
+        (full,) = self._processor.image_processor.post_process_masks(logits[None], **self._sizes, binarize=False)
+        scaled: Tensor = full
+        return scaled
 
 
-def _pixels(boxes: Sequence[Box], image: Image) -> np.ndarray:
-    """Boxes in pixels, (N, 4)."""
-    height, width = image.shape[:2]
-    return np.array(boxes, np.float32) * np.array([width, height, width, height], np.float32)
+def _unsqueeze(tensor: Tensor | None) -> Tensor | None:
+    return None if tensor is None else tensor[:, None]
 
 
-def _best(logits: torch.Tensor, scores: torch.Tensor, threshold: float) -> list[Segment]:
-    """For each box the best of its masks.
+def _scaled(size: tuple[int, int], scale: float) -> tuple[int, int]:
+    return max(1, round(size[0] * scale)), max(1, round(size[1] * scale))
 
-    Args:
-        logits: (boxes, masks, H, W).
-        scores: (boxes, masks) predicted IoU.
-        threshold: of the logits.
-    """
-    chosen = scores.argmax(dim=1)
-    rows = torch.arange(len(chosen), device=chosen.device)
-    logits, scores = logits[rows, chosen], scores[rows, chosen]
+
+def _prompt_of(box: Box, kind: str) -> Prompt:
+    """What a detection's box becomes; its middle is the point where the object most likely is."""
+    middle = ((box[0] + box[2]) / 2, (box[1] + box[3]) / 2)
+    return Prompt(None if kind == "point" else box, (middle,) if "point" in kind else ())
+
+
+def _batches(prompts: Sequence[Prompt], size: int) -> Iterator[list[int]]:
+    """Indices of prompts of one kind: those with as many points, with a box or without, with a mask or without."""
+    by_kind: dict[tuple[object, ...], list[int]] = {}
+    for index, prompt in enumerate(prompts):
+        if prompt.box is None and prompt.mask is None and not prompt.points:
+            raise ValueError("an empty prompt: give a box, points on the object or a mask")
+        kind = (prompt.box is None, len(prompt.points), len(prompt.outside), prompt.mask is None)
+        by_kind.setdefault(kind, []).append(index)
+    for group in by_kind.values():
+        yield from (group[start : start + size] for start in range(0, len(group), size))
+
+
+def _tensors(prompts: Sequence[Prompt], image_size: tuple[int, ...], picture: _Picture) -> _Prompts:
+    """Prompts of one kind as the model takes them."""
+    height, width = picture.size
+    scale = np.array([width, height], np.float32)
+    first = prompts[0]
+    boxes = points = labels = masks = None
+    if first.box is not None:
+        boxes = _tensor([np.reshape(item.box, (2, 2)) * scale for item in prompts], picture).flatten(1)
+    if first.points or first.outside:
+        points = _tensor([np.array([*item.points, *item.outside]) * scale for item in prompts], picture)
+        signs = [1] * len(first.points) + [0] * len(first.outside)
+        labels = torch.tensor([signs] * len(prompts), device=picture.device)
+    if first.mask is not None:
+        masks = _tensor([_mask_logits(item.mask, image_size, picture) for item in prompts], picture)[:, None]
+    return _Prompts(boxes, points, labels, masks)
+
+
+def _tensor(values: Sequence[np.ndarray], picture: _Picture) -> Tensor:
+    return torch.as_tensor(np.stack(values), dtype=torch.float32, device=picture.device)
+
+
+def _mask_logits(mask: Mask | None, image_size: tuple[int, ...], picture: _Picture) -> np.ndarray:
+    """A mask of the image as logits (side, side), background where the model's picture is padded."""
+    if mask is None or mask.shape != image_size:
+        shape = None if mask is None else mask.shape
+        raise ValueError(f"a prompt's mask has the shape {shape}, but the image {image_size}: give a mask of the image")
+    height, width = picture.mask_size
+    share = np.zeros((picture.mask_side, picture.mask_side), np.float32)
+    share[:height, :width] = cv2.resize(mask.astype(np.float32), (width, height), interpolation=cv2.INTER_AREA)
+    logits: np.ndarray = (2 * share - 1) * _CERTAIN
+    return logits
+
+
+def _best(logits: Tensor, scores: Tensor) -> tuple[Tensor, Tensor]:
+    """Of (prompts, masks, h, w) and (prompts, masks) what belongs to the best score: (prompts, h, w) and (prompts,)."""
+    rows, chosen = torch.arange(len(scores), device=scores.device), scores.argmax(dim=1)
+    return logits[rows, chosen], scores[rows, chosen]
+
+
+def _segments(logits: Tensor, scores: Tensor, threshold: float) -> list[Segment]:
+    """Masks from logits (prompts, H, W) and their scores (prompts,)."""
     masks = (logits > threshold).cpu().numpy()
     inner = (logits > threshold + _STABILITY_OFFSET).sum(dim=(1, 2)).float()
     outer = (logits > threshold - _STABILITY_OFFSET).sum(dim=(1, 2)).float()
