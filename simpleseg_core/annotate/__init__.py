@@ -16,7 +16,7 @@ from simpleseg_core.annotate._protocols import (
     Segment,
     Segmenter,
 )
-from simpleseg_core.annotate.engines import build_describer, build_detector, build_segmenter
+from simpleseg_core.annotate.engines import build_clip, build_describer, build_detector, build_segmenter
 from simpleseg_core.annotate.filters import REASONS, Contoured, MaskCandidate, contour_image, funnel
 
 __all__ = [
@@ -37,6 +37,7 @@ __all__ = [
     "PromptableSegmenter",
     "Segment",
     "Segmenter",
+    "build_clip",
     "build_describer",
     "build_detector",
     "build_segmenter",

@@ -1,7 +1,12 @@
 """Builds the engine that the configuration names; heavy libraries are imported only for the engines that need them."""
 
+from typing import TYPE_CHECKING
+
 from simpleseg_core.annotate._protocols import Describer, Detector, Segmenter
 from simpleseg_core.config import DescribeConfig, DetectConfig, SegmentConfig
+
+if TYPE_CHECKING:
+    from simpleseg_core.annotate.clip import Clip
 
 
 def build_detector(config: DetectConfig) -> Detector:
@@ -40,6 +45,15 @@ def build_segmenter(config: SegmentConfig) -> Segmenter:
             from simpleseg_core.annotate.sam import TransformersSam
 
             return TransformersSam.load(config)
+
+
+def build_clip(config: SegmentConfig) -> "Clip | None":
+    """The model `segment.clip`, its weights loaded; None where none is named."""
+    if config.clip is None:
+        return None
+    from simpleseg_core.annotate.clip import Clip
+
+    return Clip.load(config.clip, config.device, config.batch_size)
 
 
 def build_describer(config: DescribeConfig) -> Describer:

@@ -13,8 +13,11 @@ from simpleseg_core.config import ContourConfig
 from simpleseg_core.data.pairs import outline
 from simpleseg_core.geometry import Polygon, interior_point, mask_box, polygons_mask_iou
 
-REASONS: tuple[str, ...] = ("score", "area", "box", "predicted_iou", "stability", "duplicate", "outline", "roundtrip")
-"""Why an instance is dropped, in the order in which the filters run; the first that applies counts."""
+REASONS: tuple[str, ...] = (
+    "score", "area", "box", "predicted_iou", "stability", "duplicate", "similarity", "outline", "roundtrip", "cap"
+)  # fmt: skip
+"""Why an instance is dropped, in the order in which the filters run; the first that applies counts. `cap` drops those
+whose outline would pass if it could have more points than the cap."""
 _STRAY = 0.05
 """Parts smaller than this share of the largest are specks."""
 _PIN_HOLE = 0.02
@@ -33,6 +36,8 @@ class MaskCandidate:
     mask: Mask
     predicted_iou: float
     stability: float
+    similarity: float | None = None
+    """Of phrase and crop; None where no model was asked."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -58,6 +63,8 @@ def contour_image(
     reasons = {index: reason for index, item in enumerate(cleaned) if (reason := _reject(item, config))}
     alive = [index for index in range(len(cleaned)) if index not in reasons]
     reasons |= dict.fromkeys(_duplicates(cleaned, alive, config.duplicate_iou), "duplicate")
+    alive = [index for index in alive if index not in reasons]
+    reasons |= dict.fromkeys((index for index in alive if _unlike(cleaned[index], config)), "similarity")
     passed = []
     for index in (index for index in alive if index not in reasons):
         result = _contour(index, cleaned[index].mask, config, rng)
@@ -143,6 +150,14 @@ def _repeats(item: MaskCandidate, better: MaskCandidate, limit: float) -> bool:
     return nested or common > limit * (sum(areas) - common)
 
 
+def _unlike(item: MaskCandidate, config: ContourConfig) -> bool:
+    if config.min_similarity is None:
+        return False
+    if item.similarity is None:
+        raise ValueError("contour.min_similarity: the masks carry no similarities: name a CLIP in segment.clip")
+    return item.similarity < config.min_similarity
+
+
 def _contour(index: int, mask: Mask, config: ContourConfig, rng: np.random.Generator | None) -> Contoured | str:
     """Outline a mask, or say why that fails."""
     polygons = outline(mask, config, rng)
@@ -150,6 +165,11 @@ def _contour(index: int, mask: Mask, config: ContourConfig, rng: np.random.Gener
         return "outline"
     iou = polygons_mask_iou(polygons, mask)
     if iou < config.min_roundtrip_iou:
-        return "roundtrip"
+        return "cap" if config.max_points and _passes_uncapped(mask, config, rng) else "roundtrip"
     x, y = interior_point(mask).tolist()
     return Contoured(index, mask, (x, y), polygons, iou)
+
+
+def _passes_uncapped(mask: Mask, config: ContourConfig, rng: np.random.Generator | None) -> bool:
+    uncapped = outline(mask, config.model_copy(update={"max_points": None}), rng)
+    return polygons_mask_iou(uncapped, mask) >= config.min_roundtrip_iou

@@ -1,6 +1,8 @@
 """The whole of params.yaml as one model, and how it is read, overlaid and written."""
 
-from pydantic import Field
+from typing import Self
+
+from pydantic import Field, model_validator
 
 from simpleseg_core.config._base import Section
 from simpleseg_core.config.annotate import ContourConfig, DescribeConfig, DetectConfig, SegmentConfig
@@ -30,3 +32,9 @@ class Config(Section):
     evaluate: EvaluateConfig = EvaluateConfig()
     tracking: TrackingConfig = TrackingConfig()
     ray: RayConfig = RayConfig()
+
+    @model_validator(mode="after")
+    def _similarities_are_measured(self) -> Self:
+        if self.contour.min_similarity is not None and self.segment.clip is None:
+            raise ValueError("contour.min_similarity: nothing measures it: name a CLIP in segment.clip, or unset it")
+        return self

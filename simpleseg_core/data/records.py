@@ -68,9 +68,11 @@ MASKS = pa.schema(
         ("rle_counts", pa.string()),
         ("predicted_iou", pa.float32()),
         ("stability", pa.float32()),
+        ("similarity", pa.float32()),
         ("segmenter", pa.string()),
     ]
 )
+"""`similarity` of the phrase and the box's crop, by CLIP; null where no CLIP was asked."""
 
 POLYGONS = pa.schema(
     [

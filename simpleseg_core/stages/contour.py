@@ -62,7 +62,13 @@ def _candidate(row: Row) -> MaskCandidate:
     mask = decode_rle({"size": [row["height"], row["width"]], "counts": row["rle_counts"]})
     left, top, right, bottom = row["box"]
     return MaskCandidate(
-        row["phrase"], (left, top, right, bottom), row["score"], mask, row["predicted_iou"], row["stability"]
+        row["phrase"],
+        (left, top, right, bottom),
+        row["score"],
+        mask,
+        row["predicted_iou"],
+        row["stability"],
+        row["similarity"],
     )
 
 

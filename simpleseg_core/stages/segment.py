@@ -4,8 +4,9 @@ from collections.abc import Sequence
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from simpleseg_core.annotate import Segment, Segmenter, build_segmenter
+from simpleseg_core.annotate import Segment, Segmenter, build_clip, build_segmenter
 from simpleseg_core.annotate.truth import TrueInstance, Truth, annotated_truth, match_truth, read_truth
 from simpleseg_core.config import Config, SegmentConfig
 from simpleseg_core.data.records import BOXES, INGEST, MASKS, read_rows
@@ -14,6 +15,9 @@ from simpleseg_core.geometry import encode_rle
 from simpleseg_core.stages._base import Context, Inputs, Outputs, StageResult
 from simpleseg_core.stages._parts import Loaded, Outcome, Row, Tally, load_image
 from simpleseg_core.stages._shards import ShardMap, digest, left_out, provenance, run_shards
+
+if TYPE_CHECKING:
+    from simpleseg_core.annotate.clip import Clip
 
 
 def run(config: Config, inputs: Inputs, outputs: Outputs, context: Context) -> StageResult:
@@ -34,12 +38,16 @@ class _Segmentation:
         """The shard whose rows were read last, and these by URL."""
 
     def open(self) -> None:
-        """Load the segmenter."""
-        self._segmenter  # noqa: B018
+        """Load the segmenter, and the CLIP where one is named."""
+        self._segmenter, self._clip  # noqa: B018
 
     @cached_property
     def _segmenter(self) -> Segmenter:
         return build_segmenter(self._config)
+
+    @cached_property
+    def _clip(self) -> "Clip | None":
+        return build_clip(self._config)
 
     @cached_property
     def _file_truth(self) -> Truth:
@@ -65,17 +73,20 @@ class _Segmentation:
     def _segment(self, item: Loaded) -> Outcome:
         boxes = [tuple(row["box"]) for row in item.rows]
         segments = self._segmenter.segment(item.pixels, boxes)
-        masks = [self._row(row, segment) for row, segment in zip(item.rows, segments, strict=True)]
+        phrases = [row["phrase"] for row in item.rows]
+        fits = self._clip.similarities(item.pixels, boxes, phrases) if self._clip else [None] * len(boxes)
+        masks = [self._row(*found) for found in zip(item.rows, segments, fits, strict=True)]
         counts = Tally(masks=len(masks))
         for iou in match_truth(boxes, [segment.mask for segment in segments], item.truth):
             counts.add({"unmatched": 1} if iou is None else {"matched": 1, "iou_sum": iou})
         return masks, counts
 
-    def _row(self, row: Row, segment: Segment) -> Row:
+    def _row(self, row: Row, segment: Segment, similarity: float | None) -> Row:
         return row | {
             "rle_counts": encode_rle(segment.mask)["counts"],
             "predicted_iou": segment.predicted_iou,
             "stability": segment.stability,
+            "similarity": similarity,
             "segmenter": self._segmenter.name,
         }
 

@@ -1,6 +1,8 @@
 """The filters: each rejects what it should, in a fixed order, and nothing is lost without a reason."""
 
 from dataclasses import replace
+from itertools import combinations
+from random import Random
 
 import numpy as np
 import pytest
@@ -75,8 +77,21 @@ def test_an_outline_too_coarse_for_its_mask_is_dropped() -> None:
     comb = _square(8, 8, 48)
     comb[8:48, 8:56:4] = False
     candidate = _candidate(comb)
-    strict = CONFIG.model_copy(update={"max_points": 8, "min_roundtrip_iou": 0.99})
-    assert contour_image([candidate], strict)[1] == {"roundtrip": 1}
+    strict = CONFIG.model_copy(update={"max_points": 8, "min_roundtrip_iou": 0.95, "tolerance": 0.0})
+    assert contour_image([candidate], strict)[1] == {"cap": 1}
+    coarse = CONFIG.model_copy(update={"tolerance": 0.2, "min_roundtrip_iou": 0.99})
+    assert contour_image([candidate], coarse)[1] == {"roundtrip": 1}
+
+
+def test_a_crop_unlike_its_phrase_is_dropped_if_that_is_asked_for() -> None:
+    unlike = replace(GOOD, similarity=0.1)
+    assert contour_image([unlike], CONFIG)[1] == {}
+    strict = CONFIG.model_copy(update={"min_similarity": 0.2})
+    assert contour_image([unlike], strict)[1] == {"similarity": 1}
+    assert contour_image([replace(GOOD, similarity=0.3)], strict)[1] == {}
+    assert contour_image([unlike, replace(unlike, score=0.5)], strict)[1] == {"duplicate": 1, "similarity": 1}
+    with pytest.raises(ValueError, match=r"name a CLIP in segment\.clip"):
+        contour_image([GOOD], strict)
 
 
 def test_specks_and_pin_holes_are_cleaned_parts_and_holes_stay() -> None:
@@ -112,6 +127,55 @@ def test_every_instance_passes_or_has_one_reason(items: list[tuple[np.ndarray, f
     for item in passed:
         assert item.roundtrip_iou >= CONFIG.min_roundtrip_iou
         assert candidates[item.index].score >= CONFIG.min_score
+
+
+_shapes = st.lists(
+    st.tuples(st.integers(0, 40), st.integers(0, 40), st.integers(4, 24), st.sampled_from(["dog", "cat"])), max_size=6
+)
+LENIENT = ContourConfig(min_area=0.0, min_box_iou=0.0, min_roundtrip_iou=0.0)
+
+
+def _scored(shapes: list[tuple[int, int, int, str]]) -> list[MaskCandidate]:
+    """Squares whose scores all differ."""
+    return [
+        _candidate(_square(left, top, side), phrase=phrase, score=0.3 + index / 10)
+        for index, (left, top, side, phrase) in enumerate(shapes)
+    ]
+
+
+@given(_shapes, st.randoms(use_true_random=False))
+def test_the_order_of_instances_changes_nothing(shapes: list[tuple[int, int, int, str]], random: Random) -> None:
+    candidates = _scored(shapes)
+    shuffled = random.sample(candidates, len(candidates))
+    (first, dropped), (second, other) = contour_image(candidates, LENIENT), contour_image(shuffled, LENIENT)
+    assert dropped == other
+    assert {candidates[item.index].score for item in first} == {shuffled[item.index].score for item in second}
+
+
+@given(_shapes)
+def test_what_is_kept_repeats_nothing_and_is_kept_again(shapes: list[tuple[int, int, int, str]]) -> None:
+    candidates = _scored(shapes)
+    kept, dropped = contour_image(candidates, LENIENT)
+    assert len(kept) + dropped.get("duplicate", 0) == len(candidates)
+    for one, other in combinations(kept, 2):
+        common, areas = (one.mask & other.mask).sum(), sorted((one.mask.sum(), other.mask.sum()))
+        assert common <= LENIENT.duplicate_iou * (sum(areas) - common)
+        same = candidates[one.index].phrase == candidates[other.index].phrase
+        assert not same or common <= 0.95 * areas[0]
+    again = [replace(candidates[item.index], mask=item.mask) for item in kept]
+    assert len(contour_image(again, LENIENT)[0]) == len(kept)
+
+
+@given(_shapes, st.floats(0.3, 1), st.floats(0.3, 1))
+def test_a_stricter_score_keeps_some_of_what_a_laxer_one_keeps(
+    shapes: list[tuple[int, int, int, str]], one: float, other: float
+) -> None:
+    candidates = _scored(shapes)
+    kept = [
+        {item.index for item in contour_image(candidates, LENIENT.model_copy(update={"min_score": bound}))[0]}
+        for bound in sorted((one, other))
+    ]
+    assert kept[1] <= kept[0]
 
 
 def test_the_funnel_counts_down() -> None:

@@ -9,6 +9,10 @@ from transformers import (
     BertConfig,
     BertModel,
     BertTokenizerFast,
+    CLIPConfig,
+    CLIPImageProcessor,
+    CLIPModel,
+    CLIPProcessor,
     GroundingDinoConfig,
     GroundingDinoForObjectDetection,
     GroundingDinoImageProcessor,
@@ -156,3 +160,16 @@ def sam2() -> tuple[Sam2Model, Sam2Processor]:
     size: dict[str, Any] = {"height": _SIDE, "width": _SIDE}
     images = Sam2ImageProcessor(size=size, mask_size={"height": 16, "width": 16})
     return Sam2Model(config).eval(), Sam2Processor(images)
+
+
+def clip() -> tuple[CLIPModel, CLIPProcessor]:
+    """CLIP of transformers; its tokenizer is the one of Grounding-DINO, which is as good as any here."""
+    torch.manual_seed(0)
+    common = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 1, "num_attention_heads": 2}
+    text = common | {"vocab_size": 1030, "max_position_embeddings": 16, "eos_token_id": 102}
+    vision = common | {"image_size": 32, "patch_size": 8}
+    config = CLIPConfig(text_config=text, vision_config=vision, projection_dim=16)
+    images = CLIPImageProcessor(size={"shortest_edge": 32}, crop_size={"height": 32, "width": 32})
+    words = tokenizer()
+    words.model_max_length = 16
+    return CLIPModel(config).eval(), CLIPProcessor(images, words)
