@@ -8,7 +8,8 @@ from numpy.typing import NDArray
 
 from simpleseg_core.annotate._protocols import Detection, Image, Picture
 from simpleseg_core.annotate.boxes import suppress
-from simpleseg_core.annotate.phrases import CaptionPhrase, noun_phrases
+from simpleseg_core.annotate.phrases import CaptionPhrase, listed_phrases, noun_phrases
+from simpleseg_core.config import DetectConfig
 
 Offsets = Sequence[tuple[int, int]]
 """Characters [start, end) of each token; empty for special tokens."""
@@ -38,48 +39,58 @@ class Job:
     prompt: Prompt
 
 
-@dataclass(frozen=True, slots=True)
-class Thresholds:
-    """Least probability of a box's best token, least mean over its phrase's tokens, and the IoU that NMS allows."""
-
-    box: float
-    text: float
-    nms_iou: float
-
-
 Offset = Callable[[str], Offsets]
 Predict = Callable[[Sequence[Job]], Iterable[tuple[Floats, Floats]]]
 """Jobs with images of one shape -> token probabilities (queries, tokens) and boxes (queries, 4) cxcywh of each job."""
 
 
 def detect(
-    pictures: Sequence[Picture], offsets: Offset, predict: Predict, thresholds: Thresholds, batch_size: int
+    pictures: Sequence[Picture], offsets: Offset, predict: Predict, config: DetectConfig
 ) -> list[list[Detection]]:
-    """Ask about the noun phrases of every caption, in batches of images of one shape, and suppress across phrases.
+    """Ask about the phrases of every picture, in batches of images of one shape, and suppress across phrases.
 
     Only images of one shape share a batch: padding changes what the backbone sees, and a picture's boxes must not
     depend on its company.
     """
-    jobs = [
-        Job(index, picture.image, prompt)
-        for index, picture in enumerate(pictures)
-        for prompt in make_prompts(noun_phrases(picture.caption), offsets)
-    ]
+    prompts: dict[tuple[CaptionPhrase, ...], list[Prompt]] = {}
+    jobs = []
+    for index, picture in enumerate(pictures):
+        phrases = tuple(wanted(picture, config))
+        if phrases not in prompts:
+            prompts[phrases] = make_prompts(phrases, offsets)
+        jobs += [Job(index, picture.image, prompt) for prompt in prompts[phrases]]
     found: list[list[Detection]] = [[] for _ in pictures]
-    for batch in _batches(jobs, batch_size):
+    for batch in _batches(jobs, config.batch_size):
         for job, (probabilities, boxes) in zip(batch, predict(batch), strict=True):
-            found[job.picture].extend(_select(job.prompt, probabilities, boxes, thresholds))
-    return [_across_phrases(items, thresholds.nms_iou) for items in found]
+            found[job.picture].extend(_select(job.prompt, probabilities, boxes, config))
+    return [_across_phrases(items, config.nms_iou) for items in found]
+
+
+def wanted(picture: Picture, config: DetectConfig) -> list[CaptionPhrase]:
+    """The picture's own phrases; without any, noun phrases of its caption, then the vocabulary, as configured."""
+    if picture.phrases:
+        return listed_phrases(picture.phrases, picture.caption)
+    found = {} if config.phrases == "vocabulary" else {item.text: item for item in noun_phrases(picture.caption)}
+    if config.phrases != "caption":
+        for item in listed_phrases(config.vocabulary, picture.caption):
+            found.setdefault(item.text, item)
+    return list(found.values())
 
 
 def make_prompts(phrases: Sequence[CaptionPhrase], offsets: Offset, limit: int = MAX_TOKENS) -> list[Prompt]:
     """As few prompts as hold all phrases in at most `limit` tokens each; a phrase that is longer alone is dropped."""
     groups: list[list[CaptionPhrase]] = []
+    special, used = len(offsets("")), limit
     for phrase in phrases:
-        if groups and len(offsets(_join([*groups[-1], phrase]))) <= limit:
-            groups[-1].append(phrase)
-        elif len(offsets(_join([phrase]))) <= limit:
-            groups.append([phrase])
+        # BERT splits at spaces and full stops first, so that phrases do not change each other's tokens.
+        tokens = len(offsets(_join([phrase]))) - special
+        if special + tokens > limit:
+            continue
+        if used + tokens > limit:
+            groups.append([])
+            used = special
+        groups[-1].append(phrase)
+        used += tokens
     return [_prompt(group, offsets) for group in groups]
 
 
@@ -107,13 +118,13 @@ def _batches(jobs: Sequence[Job], size: int) -> Iterator[list[Job]]:
         yield from (group[start : start + size] for start in range(0, len(group), size))
 
 
-def _select(prompt: Prompt, probabilities: Floats, boxes: Floats, thresholds: Thresholds) -> Iterator[Detection]:
+def _select(prompt: Prompt, probabilities: Floats, boxes: Floats, config: DetectConfig) -> Iterator[Detection]:
     """Boxes above the thresholds, each with the phrase whose tokens fit best on average (the positive map's)."""
     scores = probabilities.max(axis=1)
     by_phrase = probabilities[:, : prompt.positive_map.shape[1]] @ prompt.positive_map.T
     best = by_phrase.argmax(axis=1)
-    for query in np.flatnonzero(scores > thresholds.box):
-        if by_phrase[query, best[query]] > thresholds.text:
+    for query in np.flatnonzero(scores > config.box_threshold):
+        if by_phrase[query, best[query]] > config.text_threshold:
             phrase = prompt.phrases[int(best[query])]
             x, y, width, height = boxes[query]
             corners = np.clip([x - width / 2, y - height / 2, x + width / 2, y + height / 2], 0, 1)

@@ -20,6 +20,8 @@ class Picture:
     image: Image
     caption: str
     annotations: str = ""
+    phrases: tuple[str, ...] = ()
+    """What Grounding-DINO is to look for, each as a whole; none: what the configuration says."""
 
 
 @dataclass(frozen=True, slots=True)

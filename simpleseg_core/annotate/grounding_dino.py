@@ -11,7 +11,7 @@ from transformers import AutoModelForZeroShotObjectDetection, AutoProcessor, Pre
 
 from simpleseg_core.annotate import _groundingdino_compat
 from simpleseg_core.annotate._device import resolve_device
-from simpleseg_core.annotate._grounding import Floats, Job, Offsets, Thresholds, detect
+from simpleseg_core.annotate._grounding import Floats, Job, Offsets, detect
 from simpleseg_core.annotate._protocols import Detection, Picture
 from simpleseg_core.config import DetectConfig
 
@@ -26,7 +26,7 @@ class TransformersGroundingDino:
         self._device = resolve_device(config.device)
         self._model = model.eval().to(self._device)
         self._processor = processor
-        self._thresholds, self._batch_size = _thresholds(config), config.batch_size
+        self._config = config
         self.name = f"transformers/{config.model}"
 
     @classmethod
@@ -40,8 +40,8 @@ class TransformersGroundingDino:
         return cls(model, AutoProcessor.from_pretrained(config.model), config)
 
     def detect(self, pictures: Sequence[Picture]) -> list[list[Detection]]:
-        """Detections of the noun phrases of each caption, best first."""
-        return detect(pictures, self._offsets, self._predict, self._thresholds, self._batch_size)
+        """Detections of the phrases of each picture, best first."""
+        return detect(pictures, self._offsets, self._predict, self._config)
 
     def _offsets(self, text: str) -> Offsets:
         return _token_offsets(self._processor.tokenizer, text)
@@ -63,7 +63,7 @@ class GroundingDinoPy:
         self._device = resolve_device(config.device)
         self._model: Any = model.eval().to(self._device)
         self._sides = short_side, long_side
-        self._thresholds, self._batch_size = _thresholds(config), config.batch_size
+        self._config = config
         self.name = f"groundingdino/{Path(config.model).name}"
 
     @classmethod
@@ -89,8 +89,8 @@ class GroundingDinoPy:
         return cls(model, config)
 
     def detect(self, pictures: Sequence[Picture]) -> list[list[Detection]]:
-        """Detections of the noun phrases of each caption, best first."""
-        return detect(pictures, self._offsets, self._predict, self._thresholds, self._batch_size)
+        """Detections of the phrases of each picture, best first."""
+        return detect(pictures, self._offsets, self._predict, self._config)
 
     def _offsets(self, text: str) -> Offsets:
         return _token_offsets(self._model.tokenizer, text)
@@ -152,10 +152,6 @@ def _repeat_mask(layer: Any, arguments: Any, keywords: dict[str, Any]) -> tuple[
     caption would be masked like its neighbours.
     """
     return arguments, keywords | {"src_mask": keywords["src_mask"].repeat_interleave(layer.nhead, dim=0)}
-
-
-def _thresholds(config: DetectConfig) -> Thresholds:
-    return Thresholds(config.box_threshold, config.text_threshold, config.nms_iou)
 
 
 def _token_offsets(tokenizer: Any, text: str) -> Offsets:

@@ -7,6 +7,7 @@ phrase), and so do adverbs.
 """
 
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 
@@ -32,7 +33,7 @@ _ABSTRACT = _words(
 
 @dataclass(frozen=True, slots=True)
 class CaptionPhrase:
-    """A phrase of a caption: its lower-case text, and the characters [start, end) where it stands."""
+    """A phrase: its lower-case text, and the characters [start, end) of the caption where it stands, or (-1, -1)."""
 
     text: str
     start: int
@@ -48,6 +49,15 @@ def noun_phrases(caption: str) -> list[CaptionPhrase]:
             start, end = kept[0].start(), kept[-1].end()
             phrase = CaptionPhrase(caption[start:end].lower(), start, end)
             found.setdefault(phrase.text, phrase)
+    return list(found.values())
+
+
+def listed_phrases(phrases: Iterable[str], caption: str) -> list[CaptionPhrase]:
+    """Given phrases, each text once, with their first place in the caption if it names them."""
+    found: dict[str, CaptionPhrase] = {}
+    for text in (" ".join(phrase.lower().split()) for phrase in phrases):
+        start = caption.lower().find(text)
+        found.setdefault(text, CaptionPhrase(text, start, start + len(text) if start >= 0 else -1))
     return list(found.values())
 
 

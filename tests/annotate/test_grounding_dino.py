@@ -1,13 +1,14 @@
 """Grounding-DINO engines: the boxes of the libraries called by hand, and phrases by token span, not decoded text."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
-from simpleseg_core.annotate import Detector, Picture
-from simpleseg_core.annotate._grounding import Thresholds, detect, make_prompts
+from simpleseg_core.annotate import Detector, Picture, _grounding
+from simpleseg_core.annotate._grounding import detect, make_prompts, wanted
 from simpleseg_core.annotate.grounding_dino import GroundingDinoPy, TransformersGroundingDino, build_groundingdino
 from simpleseg_core.annotate.phrases import noun_phrases
 from simpleseg_core.config import DetectConfig
@@ -130,15 +131,66 @@ def test_long_vocabularies_are_split_and_no_phrase_is_lost() -> None:
     assert all(len(_offsets(prompt.text)) <= 12 for prompt in prompts)
 
 
+def _vocabulary(source: str, *phrases: str) -> DetectConfig:
+    return DetectConfig.model_validate({"engine": "transformers", "phrases": source, "vocabulary": phrases})
+
+
+@pytest.mark.parametrize(
+    ("source", "phrases"),
+    [
+        ("caption", [("red circle", 2, 12), ("blue stars", 21, 31)]),
+        ("vocabulary", [("green  square", -1, -1), ("red circle", 2, 12)]),
+        ("both", [("red circle", 2, 12), ("blue stars", 21, 31), ("green square", -1, -1)]),
+    ],
+)
+def test_phrases_come_from_the_caption_the_vocabulary_or_both(source: str, phrases: list[tuple[str, int, int]]) -> None:
+    found = wanted(_picture(0), _vocabulary(source, "Green  square", "red circle"))
+    assert [(item.text, item.start, item.end) for item in found] == [(" ".join(t.split()), *s) for t, *s in phrases]
+
+
+def test_a_picture_may_bring_its_own_phrases() -> None:
+    asked = replace(_picture(0), phrases=("circle left of two blue stars",))
+    assert [item.text for item in wanted(asked, ALL)] == ["circle left of two blue stars"]
+
+
+def test_a_vocabulary_of_several_prompts_is_asked_in_parts_and_merged(
+    transformers_engine: TransformersGroundingDino, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    words = ["red circle", "blue star", "green square", "red star"]
+    monkeypatch.setattr(_grounding.make_prompts, "__defaults__", (8,))
+    config = ALL.model_copy(update={"phrases": "vocabulary", "vocabulary": tuple(words)})
+    engine = TransformersGroundingDino(*tiny_models.grounding_dino(), config)
+    (merged,) = engine.detect([_picture(0)])
+    apart = [
+        found for pair in (words[:2], words[2:]) for found in engine.detect([replace(_picture(0), phrases=tuple(pair))])
+    ]
+    assert len(merged) == len(apart[0]) + len(apart[1])
+    assert [item.score for item in merged] == pytest.approx(
+        sorted((item.score for found in apart for item in found), reverse=True), abs=1e-5
+    )
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"engine": "transformers", "phrases": "both"}, "vocabulary: empty"),
+        ({"engine": "embedded", "phrases": "both", "vocabulary": ["dog"]}, "knows no vocabulary"),
+        ({"vocabulary": ["dog", " "]}, "a phrase is empty"),
+    ],
+)
+def test_a_vocabulary_that_cannot_be_used_is_refused(settings: dict[str, object], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        DetectConfig.model_validate(settings)
+
+
 def test_the_phrase_is_the_one_whose_tokens_fit_best_on_average_and_thresholds_hold() -> None:
     tokens = np.zeros((3, 9))
     tokens[0, [1, 2, 4]] = 0.6, 0.5, 0.9  # one strong token of three does not make it a blue star
     tokens[1, [4, 5, 6]] = 0.3, 0.2, 0.4  # its best token is below the box threshold
     tokens[2, 1] = 0.5  # its phrase, on average, is below the text threshold
     boxes = np.array([[0.5, 0.5, 0.2, 0.2], [0.2, 0.2, 0.2, 0.2], [0.8, 0.8, 0.1, 0.1]])
-    (found,) = detect(
-        [_picture(0)], _offsets, lambda jobs: [(tokens, boxes)] * len(jobs), Thresholds(0.45, 0.3, 1.0), 1
-    )
+    config = DetectConfig(box_threshold=0.45, text_threshold=0.3, nms_iou=1)
+    (found,) = detect([_picture(0)], _offsets, lambda jobs: [(tokens, boxes)] * len(jobs), config)
     assert [(item.phrase, item.score) for item in found] == [("red circle", 0.9)]
     np.testing.assert_allclose(found[0].box, (0.4, 0.4, 0.6, 0.6))
 
@@ -147,7 +199,8 @@ def test_suppression_works_across_phrases() -> None:
     tokens = np.zeros((2, 9))
     tokens[0, [1, 2]], tokens[1, [4, 5, 6]] = 0.9, 0.8
     boxes = np.array([[0.5, 0.5, 0.2, 0.2], [0.5, 0.5, 0.2, 0.21]])
-    (found,) = detect([_picture(0)], _offsets, lambda jobs: [(tokens, boxes)], Thresholds(0.1, 0.1, 0.7), 1)
+    config = DetectConfig(box_threshold=0.1, text_threshold=0.1, nms_iou=0.7)
+    (found,) = detect([_picture(0)], _offsets, lambda jobs: [(tokens, boxes)], config)
     assert [item.phrase for item in found] == ["red circle"]
 
 
