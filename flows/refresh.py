@@ -1,13 +1,7 @@
-"""The scheduled refresh: new metadata -> new images -> annotations of new shards only -> a new version of the dataset.
+"""The scheduled refresh: new metadata -> new images -> annotations of new shards -> a new version of the dataset."""
 
-python -m flows.refresh                      once, now
-python -m flows.refresh --cron "0 3 * * *"   every night at three, as a deployment that this process serves
-"""
-
-import argparse
 import base64
 import fcntl
-import json
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -21,12 +15,14 @@ from PIL import Image
 from prefect import flow
 from prefect.artifacts import create_markdown_artifact
 from prefect.client.schemas.objects import ConcurrencyLimitConfig, ConcurrencyLimitStrategy
+from prefect.types.entrypoint import EntrypointType
 from pydantic import BaseModel, ConfigDict, Field
 
 from flows.pipeline import BusyError, PipelineParams, StageName, pipeline
 from simpleseg_core.data.shards import ImageStore
 from simpleseg_core.data.web import finished_shards
 from simpleseg_core.viz import contact_sheet
+from tasks.lineage import locked_hashes
 from tasks.workspace import Workspace
 
 _CELL = 112
@@ -73,7 +69,8 @@ def refresh(params: RefreshParams = RefreshParams()) -> dict[str, int]:  # noqa:
         after = look_at(folder)
         if params.until != "ingest":
             pipeline(PipelineParams(until=params.until))
-    create_markdown_artifact(summary(before, after, params.examples), key="refresh", description="What is new")
+    page = summary(before, after, locked_hashes(workspace, params.until), params.examples)
+    create_markdown_artifact(page, key="refresh", description="What is new")
     return dict(after.status - before.status)
 
 
@@ -89,22 +86,29 @@ def look_at(folder: Path) -> Images:
     return Images(status, licenses, shards)
 
 
-def summary(before: Images, after: Images, examples: int) -> str:
-    """The refresh as markdown: images added, failures by reason, duplicates, the licence mix, and examples."""
+def summary(before: Images, after: Images, versions: Mapping[str, str], examples: int) -> str:
+    """The refresh as markdown: images added, failures by reason, duplicates, the licence mix, and examples.
+
+    Args:
+        before, after: what the image folder held.
+        versions: path -> DVC hash of what was made of it.
+        examples: how many pictures to show.
+    """
     new = after.status - before.status
     shards = [shard for shard in after.shards if shard not in before.shards]
     failed = {name: count for name, count in new.most_common() if name != "ok"}
     parts = [
         f"**{new['ok']} images added** in {len(shards)} new shards, {after.status['ok']} in all; "
         f"{new['near_duplicate']} near duplicates.",
-        _table("Rows without an image", failed),
-        _table("Licences of the new images", dict((after.license - before.license).most_common())),
+        _table("rows without an image", failed),
+        _table("licence of the new images", dict((after.license - before.license).most_common())),
+        _table("version", {path: f"`{version}`" for path, version in versions.items()}),
         _examples(shards, examples),
     ]
     return "\n\n".join(part for part in parts if part)
 
 
-def _table(title: str, counts: Mapping[str, int]) -> str:
+def _table(title: str, counts: Mapping[str, object]) -> str:
     if not counts:
         return ""
     rows = "\n".join(f"| {name.replace('|', '/')} | {count} |" for name, count in counts.items())
@@ -146,21 +150,20 @@ def _alone(workspace: Workspace) -> Iterator[None]:
         yield
 
 
-def main() -> None:
-    """Refresh once, or serve a deployment that does on a schedule; a run that would overlap another is cancelled."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--cron", help="when to refresh, as five cron fields; once and now without it")
-    parser.add_argument("--params", default="{}", help="RefreshParams as JSON")
-    options = parser.parse_args()
-    params = RefreshParams.model_validate(json.loads(options.params))
-    if options.cron is None:
-        refresh(params)
-        return
+def serve(workspace: Workspace, cron: str, params: RefreshParams) -> None:
+    """Serve a deployment that refreshes on a schedule, until it is interrupted; a run that would overlap is cancelled.
+
+    It is named after the folder of the working copy. The Prefect server must be a lasting one: a temporary one keeps
+    no schedules.
+    """
     limit = ConcurrencyLimitConfig(limit=1, collision_strategy=ConcurrencyLimitStrategy.CANCEL_NEW)
     refresh.serve(
-        name="scheduled", cron=options.cron, parameters={"params": params.model_dump()}, global_limit=limit, limit=1
+        name=workspace.root.name,
+        cron=cron,
+        parameters={"params": params.model_dump()},
+        description=refresh.description,
+        global_limit=limit,
+        limit=1,
+        entrypoint_type=EntrypointType.MODULE_PATH,
+        print_starting_message=False,
     )
-
-
-if __name__ == "__main__":
-    main()

@@ -2,7 +2,7 @@
 
 import typer
 
-from flows.cli import config, doctor, export, predict, profile, run, stage, status, ui
+from flows.cli import config, doctor, export, predict, profile, refresh, run, stage, status, ui
 
 app = typer.Typer(
     name="simpleseg",
@@ -15,6 +15,7 @@ app = typer.Typer(
     add_completion=False,
 )
 app.command("run", epilog=run.EXAMPLES)(run.run)
+app.command("refresh", epilog=refresh.EXAMPLES)(refresh.refresh)
 app.command("stage", epilog=stage.EXAMPLES)(stage.stage)
 app.command("status", epilog=status.EXAMPLES)(status.status)
 app.command("predict", epilog=predict.EXAMPLES)(predict.predict)

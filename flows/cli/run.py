@@ -1,6 +1,8 @@
 """`simpleseg run`: bring the pipeline up to date, and say what came of it."""
 
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -79,35 +81,48 @@ def _run(workspace: Workspace, params: dict[str, object], verbose: bool) -> "Pip
     from flows.servers import use_prefect_of
 
     server = use_prefect_of(workspace)
-    from flows.display import terminal
-    from flows.pipeline import BusyError, PipelineParams, pipeline
-    from tasks.data_version import DvcError, StageFailedError
+    from flows.pipeline import PipelineParams, pipeline
 
     if server:
         out.print(f"[dim]this run appears in Prefect: {server}[/]")
+    with followed("simpleseg run", verbose=verbose):
+        result: PipelineResult = pipeline(PipelineParams.model_validate(params))
+    return result
+
+
+@contextmanager
+def followed(command: str, *, verbose: bool) -> Iterator[None]:
+    """Show the pipeline that the block runs; its errors end in one clear message each. Prefect must be chosen before.
+
+    Args:
+        command: what goes on where an interrupted run has stopped.
+        verbose: show what DVC says, too.
+    """
+    from flows.display import terminal
+    from flows.pipeline import BusyError
+    from tasks.data_version import DvcError, StageFailedError
+
     try:
         with terminal(out, verbose=verbose):
-            result: PipelineResult = pipeline(PipelineParams.model_validate(params))
-            return result
+            yield
     except StageFailedError as error:
-        raise _stage_failed(error, verbose) from None
+        raise _stage_failed(error, command) from None
     except (BusyError, DvcError, ValueError) as error:
         raise fail(str(error)) from None
     except KeyboardInterrupt:
         err.print(
-            "\n[yellow]interrupted[/]; `simpleseg run` goes on where this stopped: "
+            f"\n[yellow]interrupted[/]; `{command}` goes on where this stopped: "
             "finished stages are kept, training continues from its checkpoint"
         )
         raise typer.Exit(INTERRUPTED) from None
 
 
-def _stage_failed(error: "StageFailedError", verbose: bool) -> typer.Exit:
+def _stage_failed(error: "StageFailedError", command: str) -> typer.Exit:
     err.print(f"\n[red bold]{error.stage} failed[/] (exit code {error.exit_code}); the end of its output:")
     for line in error.tail[-15:]:
         err.print(f"  {escape(line)}", soft_wrap=True)
     err.print(
-        f"Cure the cause, then `simpleseg run` goes on with {error.stage}; "
-        f"`simpleseg stage {error.stage}` runs it alone.",
+        f"Cure the cause, then `{command}` goes on with {error.stage}; `simpleseg stage {error.stage}` runs it alone.",
         soft_wrap=True,
     )
     return typer.Exit(FAILED)

@@ -23,7 +23,7 @@ def words(result: Result) -> str:
     return " ".join(result.output.split())
 
 
-@pytest.mark.parametrize("command", ["run", "status", "predict", "ui", "doctor", "stage"])
+@pytest.mark.parametrize("command", ["run", "refresh", "status", "predict", "ui", "doctor", "stage"])
 def test_every_command_explains_itself_with_examples(command: str) -> None:
     result = cli(command, "--help")
     assert result.exit_code == 0

@@ -1,0 +1,102 @@
+"""`simpleseg refresh`: fetch what is new in the metadata and bring the dataset up to date, now or on a schedule."""
+
+import os
+from threading import Event
+from typing import Annotated
+
+import typer
+
+from flows.cli.console import FAILED, bad_input, fail, out
+from flows.cli.run import followed
+from simpleseg_core.config.files import load_config
+from simpleseg_core.stages.graph import STAGES
+from tasks.workspace import Workspace
+
+EXAMPLES = """\
+Examples:
+
+  simpleseg refresh                       fetch new rows, annotate, make a dataset
+
+  simpleseg refresh --retry-failed        and fetch again what may come this time
+
+  simpleseg refresh --until contour       no further than polygons
+
+  simpleseg refresh --cron "0 3 * * *"    every night at three, until Ctrl-C
+"""
+
+_PORTS = (4200, 5000)
+
+
+def refresh(
+    cron: Annotated[
+        str | None, typer.Option(metavar="CRON", help="Serve a schedule (five cron fields) instead of one run now.")
+    ] = None,
+    until: Annotated[str, typer.Option(metavar="STAGE", help="Last stage; later ones stay as they are.")] = "dataset",
+    retry_failed: Annotated[
+        bool, typer.Option("--retry-failed", help="Also fetch again what failed for a reason that may pass.")
+    ] = False,
+    examples: Annotated[int, typer.Option(min=1, help="Pictures on the contact sheet of the summary.")] = 24,
+    verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Show what DVC says, too.")] = False,
+) -> None:
+    """Fetch what is new in the metadata, annotate it, and make the next version of the dataset.
+
+    Finished shards stay as they are. A run that would overlap another one is refused.
+    """
+    with bad_input():
+        workspace = Workspace.find()
+        if until not in STAGES:
+            raise ValueError(f"no stage {until!r}: choose one of {', '.join(STAGES)}")
+        if cron is not None and len(cron.split()) != 5:
+            raise ValueError(f'--cron {cron!r} is not five fields: minute hour day month weekday, as in "0 3 * * *"')
+        load_config(workspace.params)
+    from flows.servers import use_prefect_of
+
+    server = use_prefect_of(workspace)
+    settings = {"until": until, "retry_failed": retry_failed, "examples": examples}
+    if cron is None:
+        _refresh_now(settings, server, verbose=verbose)
+    else:
+        _serve(workspace, cron, settings, server)
+
+
+def _refresh_now(settings: dict[str, object], server: str | None, *, verbose: bool) -> None:
+    from flows.refresh import RefreshParams, refresh
+
+    with followed("simpleseg refresh", verbose=verbose):
+        new = refresh(RefreshParams.model_validate(settings))
+    reasons = ", ".join(f"{status} {count}" for status, count in sorted(new.items()) if status != "ok")
+    out.print(f"{new.get('ok', 0)} images added" + (f"; rows without an image: {reasons}" if reasons else ""))
+    where = f"in Prefect ({server})" if server else "in Prefect (`simpleseg ui` shows it)"
+    out.print(f"the summary with examples is the artifact `refresh` {where}")
+
+
+def _serve(workspace: Workspace, cron: str, settings: dict[str, object], server: str | None) -> None:
+    if server is not None:
+        _serve_schedule(workspace, cron, settings)
+        return
+    from flows.servers import serve as serve_pages
+
+    tracking = load_config(workspace.params).tracking
+    out.print("starting Prefect and MLflow ...")  # of our own: Prefect's temporary server keeps no schedules
+    try:
+        with serve_pages(workspace, tracking, _PORTS, Event()) as servers:
+            os.environ["PREFECT_API_URL"] = f"{servers.prefect}/api"
+            out.print(f"Prefect  {servers.prefect}\nMLflow   {servers.mlflow}")
+            _serve_schedule(workspace, cron, settings)
+    except RuntimeError as error:
+        raise fail(str(error), FAILED) from None
+
+
+def _serve_schedule(workspace: Workspace, cron: str, settings: dict[str, object]) -> None:
+    # Not before: Prefect reads its address when it is imported.
+    from prefect.client.schemas.schedules import CronSchedule
+
+    from flows.refresh import RefreshParams, serve
+
+    try:
+        CronSchedule(cron=cron)
+    except ValueError:
+        raise fail(f'--cron {cron!r} is not a schedule: minute hour day month weekday, as in "0 3 * * *"') from None
+    out.print(f"refreshing at `{cron}` (UTC): deployment refresh/{workspace.root.name}; Ctrl-C stops it")
+    serve(workspace, cron, RefreshParams.model_validate(settings))
+    out.print("stopped")
