@@ -10,9 +10,10 @@ Both use two processes (ours: one for the network, one for decoding), 64 request
 every check on: addresses, robots.txt, reservations, caps, decoding of every image, hashes, near duplicates. `keep`
 stores images as served, `resize` shrinks them to 256 pixels and encodes them again. Of the failures a third each is
 404, a web page and half an image. Speed is counted between the first and the last request that the server sees; CPU
-is that of the downloader and all its processes, less what a run of a few images
-costs (median of three): starting, mostly imports, is not what a download of millions waits for. Time caps are a minute,
-so that a busy machine costs no images. All traffic stays on 127.0.0.1.
+is that of the downloader and all its processes, less what a run of a few images costs: starting, mostly imports, is not
+what a download of millions waits for. The two take turns for some rounds; shown are each one's best speed and its median
+CPU, for other work on the machine slows a round down and never speeds it up. Time caps are a minute, so that a busy
+machine costs no images. All traffic stays on 127.0.0.1.
 """
 
 import argparse
@@ -31,7 +32,7 @@ import urllib.request
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from io import BytesIO
 from pathlib import Path
 
@@ -45,8 +46,8 @@ _IN_FLIGHT = 64
 _PROCESSES = 2
 _RESIZED = 256
 _SUBREAPER = 36
+_NAMES = ("simpleseg", "img2dataset")
 _FEW = 30
-_STARTS = 3
 _TIMEOUT_S = 60
 _TINY = (48, 32)
 _FAULTS = 100
@@ -79,7 +80,7 @@ class Usage:
 
 @dataclass(frozen=True)
 class Result:
-    """One downloader in one case; `seconds` and `cpu_seconds` without the start."""
+    """One downloader in one case; `seconds` are between the first and the last request."""
 
     downloader: str
     case: Case
@@ -267,26 +268,29 @@ def _peer_command(peer: str, table: Path, output: Path, mode: str) -> list[str]:
     return [peer, "-c", f"import img2dataset; img2dataset.download(**{options!r})"]
 
 
-def start_costs(names: tuple[str, ...], site: Path, peer: str, folder: Path) -> dict[str, float]:
-    """CPU seconds of a run of a few images."""
-    case = Case("keep", 0, 0)
+def in_turns(case: Case, site: Path, rows: int, peer: str, folder: Path, rounds: int) -> dict[str, list[Result]]:
+    """Both downloaders in one case, some rounds each."""
+    results: dict[str, list[Result]] = {name: [] for name in _NAMES}
     with _server(site, case) as port:
-        return {
-            name: statistics.median(
-                download_once(name, case, port, _FEW, peer, folder / f"start-{name}-{time_}").cpu_seconds
-                for time_ in range(_STARTS)
-            )
-            for name in names
-        }
+        for number in range(rounds):
+            for name in _NAMES:
+                results[name].append(download_once(name, case, port, rows, peer, folder / str(number)))
+    return results
 
 
-def download_once(name: str, case: Case, port: int, rows: int, peer: str, folder: Path, start: float = 0.0) -> Result:
-    """One downloader in one case; `start` are the CPU seconds not to count."""
+def typical(results: list[Result], start: float) -> Result:
+    """The best speed and the median CPU of some rounds, less the CPU seconds of the start."""
+    cpu = statistics.median(result.cpu_seconds for result in results)
+    return replace(min(results, key=lambda result: result.seconds), cpu_seconds=cpu - start)
+
+
+def download_once(name: str, case: Case, port: int, rows: int, peer: str, folder: Path) -> Result:
+    """One downloader in one case, start and all."""
     output = folder / name
     usage = measure(name, _command(name, case, port, rows, output, peer), output.with_suffix(".log"))
     with urllib.request.urlopen(f"http://127.0.0.1:{port}{_SPAN}") as answer:
         seconds = float(answer.read())
-    result = Result(name, case, rows, _statuses(output), seconds, usage.cpu_seconds - start, usage.peak_mib)
+    result = Result(name, case, rows, _statuses(output), seconds, usage.cpu_seconds, usage.peak_mib)
     whole = sum(case.fault(number) is None for number in range(rows))
     if result.images != whole:
         raise SystemExit(f"{name} has {result.images} images of {whole}: {result.status}; see {output}.log")
@@ -312,6 +316,7 @@ def main() -> None:
     parser.add_argument("--latencies", nargs="+", type=int, default=[0, 50])
     parser.add_argument("--failures", nargs="+", type=float, default=[0.0, 0.2])
     parser.add_argument("--scale", nargs="+", type=int, metavar="ROWS", help="our memory and time for so many rows")
+    parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--json", type=Path)
     parser.add_argument("--measure", nargs=argparse.REMAINDER, help=argparse.SUPPRESS)
     parser.add_argument("--serve", nargs=2, help=argparse.SUPPRESS)
@@ -337,20 +342,17 @@ def _compare(options: argparse.Namespace, folder: Path) -> Iterator[Result]:
     """Both downloaders in all cases, as a table."""
     if not options.peer:
         return
-    names = ("simpleseg", "img2dataset")
-    site = folder / "site"
+    site, rounds = folder / "site", options.rounds
     write_site(site, options.images, _SIZE)
-    start = start_costs(names, site, options.peer, folder)
+    few = in_turns(Case("keep", 0, 0), site, _FEW, options.peer, folder / "start", rounds)
+    start = {name: statistics.median(result.cpu_seconds for result in few[name]) for name in _NAMES}
     print(f"CPU s to start: {start['simpleseg']:.1f} ours, {start['img2dataset']:.1f} img2dataset\n")
     print("| images | latency | failures | images/s | img2dataset | ratio | CPU s per 1,000 | img2dataset | ratio |")
     print("|---|---|---|---|---|---|---|---|---|")
     cases = [Case(mode, ms, share) for mode in options.modes for ms in options.latencies for share in options.failures]
     for number, case in enumerate(cases):
-        with _server(site, case) as port:
-            ours, theirs = (
-                download_once(name, case, port, options.images, options.peer, folder / f"case{number}", start[name])
-                for name in names
-            )
+        results = in_turns(case, site, options.images, options.peer, folder / f"case{number}", rounds)
+        ours, theirs = (typical(results[name], start[name]) for name in _NAMES)
         print(
             f"| {case.mode} | {case.latency_ms} ms | {case.failures:.0%} "
             f"| {ours.rows_per_second:.0f} | {theirs.rows_per_second:.0f} "
