@@ -11,7 +11,7 @@ every check on: addresses, robots.txt, reservations, caps, decoding of every ima
 stores images as served, `resize` shrinks them to 256 pixels and encodes them again. Of the failures a third each is
 404, a web page and half an image. Speed is counted between the first and the last request that the server sees; CPU
 is that of the downloader and all its processes, less what a run of a few images costs: starting, mostly imports, is not
-what a download of millions waits for. The two take turns for some rounds; shown are each one's best speed and its median
+what a download of millions waits for. They take turns for some rounds; shown are the best speed and the median of the
 CPU, for other work on the machine slows a round down and never speeds it up. Time caps are a minute, so that a busy
 machine costs no images. All traffic stays on 127.0.0.1.
 """
