@@ -2,7 +2,7 @@
 
 import typer
 
-from flows.cli import config, doctor, export, predict, profile, refresh, run, stage, status, ui
+from flows.cli import annotate, config, data, doctor, export, predict, profile, refresh, run, stage, status, ui
 
 app = typer.Typer(
     name="simpleseg",
@@ -19,7 +19,9 @@ app.command("refresh", epilog=refresh.EXAMPLES)(refresh.refresh)
 app.command("stage", epilog=stage.EXAMPLES)(stage.stage)
 app.command("status", epilog=status.EXAMPLES)(status.status)
 app.command("predict", epilog=predict.EXAMPLES)(predict.predict)
+app.command("annotate", epilog=annotate.EXAMPLES)(annotate.annotate)
 app.command("export", epilog=export.EXAMPLES)(export.export)
+app.add_typer(data.app, name="data")
 app.add_typer(config.app, name="config")
 app.add_typer(profile.app, name="profile")
 app.command("ui", epilog=ui.EXAMPLES)(ui.ui)

@@ -72,6 +72,11 @@ class ShapeDetector:
         return sorted((item for item in found if item.score >= self.threshold), key=lambda item: -item.score)
 
 
+def knows(phrase: str) -> bool:
+    """Whether the embedded detector can look for a phrase: a colour and a shape of RefShapes."""
+    return bool(_parse(phrase))
+
+
 def _parse(caption: str) -> list[_Wanted]:
     return [
         _Wanted(

@@ -23,7 +23,7 @@ def export_labelme(
     The parts of one instance share a `group_id`; the label is the phrase, the description says more. Points are pixels.
 
     Args:
-        place: names the image relative to its JSON file, which takes the image's own stem.
+        place: puts the image file beside its JSON file, which takes the key of the image as its name.
 
     Returns:
         How many images and shapes were written.
@@ -32,7 +32,7 @@ def export_labelme(
     progress.start(annotations.count(), "instances")
     images = shapes = 0
     for image in annotations.images():
-        document = _document(image, place(image))
+        document = _document(image, Path(place(image)).name)
         write_json(folder / f"{image.key}.json", document)
         images += 1
         shapes += len(document["shapes"])

@@ -18,6 +18,8 @@ PREDICTION_COLOUR = (255, 45, 149)
 
 _DISPLAY_SIDE = 288
 _FILL = 0.3
+_LONGEST = 400
+"""Characters of a caption that are looked at."""
 _PAPER = (250, 250, 250)
 _INK = (30, 34, 40)
 
@@ -79,6 +81,8 @@ def add_title(picture: Picture, title: str) -> Picture:
 
 
 def _fit(text: str, font: ImageFont.FreeTypeFont, width: int) -> str:
+    # Captions of the web hold control characters, which the text layout dies of.
+    text = "".join(letter if letter.isprintable() else " " for letter in text[:_LONGEST])
     if font.getlength(text) <= width:
         return text
     while text and font.getlength(text + "…") > width:

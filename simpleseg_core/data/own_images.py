@@ -1,0 +1,144 @@
+"""Image files of one's own in the shards that the annotation stages read."""
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+from simpleseg_core.config import IngestConfig
+from simpleseg_core.data.records import INGEST, write_table
+from simpleseg_core.data.shards import write_shard
+from simpleseg_core.data.web import Picture, Refused, inspect
+
+SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".avif"})
+_SHARD_SIZE = 32
+"""Images in a shard: a killed run starts again after the last whole one."""
+_MAX_ASPECT = 100.0
+_QUALITY = 95
+
+
+@dataclass(frozen=True, slots=True)
+class OwnImage:
+    """An image file and what is known of it: a caption, or boxes as a JSON list of {phrase, box}; "" for unknown."""
+
+    path: Path
+    key: str
+    """Its name in every table."""
+    caption: str = ""
+    boxes: str = ""
+
+
+@dataclass(slots=True)
+class OwnShards:
+    """What became of the images."""
+
+    images: int = 0
+    refused: dict[str, str] = field(default_factory=dict)
+    """Key -> why the file could not be used."""
+
+
+def find_images(paths: Sequence[Path], leave_out: Path) -> list[OwnImage]:
+    """The files that are named, and the images in folders that are named, with what files beside them say.
+
+    `photo.txt` beside `photo.jpg` is its caption, `photo.json` its boxes.
+
+    Args:
+        leave_out: a folder that is not searched.
+
+    Raises:
+        FileNotFoundError: a path does not exist, or a folder holds no image.
+        ValueError: a path is the folder that is not searched.
+    """
+    taken: dict[str, OwnImage] = {}
+    for path in paths:
+        if path.resolve() == leave_out.resolve():
+            raise ValueError(f"{path}: images cannot be where results go; name another folder for those")
+        files = [(path, Path(path.name))] if path.is_file() else list(_walk(path, leave_out.resolve()))
+        for file, name in files:
+            key = _free(name.with_suffix("").as_posix(), taken)
+            taken[key] = OwnImage(file, key, _beside(file, ".txt"), _beside(file, ".json"))
+    return list(taken.values())
+
+
+def write_own_shards(images: Iterable[OwnImage], folder: Path, limits: IngestConfig) -> OwnShards:
+    """Fill a folder with `NNNNN.tar` and `NNNNN.parquet`; files that are not images are left out, with the reason.
+
+    Rotation by EXIF is applied, so that coordinates are those of the image as people see it. Whatever the folder held
+    before is gone from it.
+    """
+    result, stream, number = OwnShards(), iter(images), 0
+    own_limits = limits.model_copy(
+        update={"resize": "keep", "min_side": 2, "max_aspect": _MAX_ASPECT, "jpeg_quality": _QUALITY}
+    )
+    while batch := list(islice(stream, _SHARD_SIZE)):
+        usable = [(image, picture) for image in batch if (picture := _inspect(image, own_limits, result))]
+        if usable:
+            stem = f"{number:05d}"
+            write_shard(((f"{image.key}.jpg", picture.data) for image, picture in usable), folder / f"{stem}.tar")
+            rows = [_row(image, picture, f"{folder.name}/{stem}.tar") for image, picture in usable]
+            write_table(rows, INGEST, folder / f"{stem}.parquet")
+            result.images += len(usable)
+            number += 1
+    _remove_from(folder, number)
+    return result
+
+
+def _walk(folder: Path, leave_out: Path) -> Iterator[tuple[Path, Path]]:
+    """Image files below a folder, in order, and their names relative to it."""
+    if not folder.is_dir():
+        raise FileNotFoundError(f"{folder}: no such file or folder")
+    found = [file for file in sorted(folder.rglob("*")) if file.suffix.lower() in SUFFIXES and file.is_file()]
+    found = [file for file in found if leave_out not in file.resolve().parents]
+    if not found:
+        raise FileNotFoundError(f"{folder}: no image in it; known are {', '.join(sorted(SUFFIXES))}")
+    yield from ((file, file.relative_to(folder)) for file in found)
+
+
+def _free(name: str, taken: dict[str, OwnImage]) -> str:
+    """The name, with a number behind it where another image has it already."""
+    return next(key for number in range(1, len(taken) + 2) if (key := _numbered(name, number)) not in taken)
+
+
+def _numbered(name: str, number: int) -> str:
+    return name if number == 1 else f"{name}-{number}"
+
+
+def _beside(file: Path, suffix: str) -> str:
+    other = file.with_suffix(suffix)
+    return other.read_text(encoding="utf-8", errors="replace").strip() if other.is_file() else ""
+
+
+def _inspect(image: OwnImage, limits: IngestConfig, result: OwnShards) -> Picture | None:
+    try:
+        return inspect(image.path.read_bytes(), limits)
+    except Refused as refused:
+        result.refused[image.key] = f"{refused.status.replace('_', ' ')}: {refused.detail}"
+    except OSError as error:
+        result.refused[image.key] = str(error)
+    return None
+
+
+def _row(image: OwnImage, picture: Picture, shard: str) -> dict[str, Any]:
+    return {
+        "row_id": image.key,
+        "url": str(image.path),
+        "text": image.caption,
+        "status": "ok",
+        "image": image.key,
+        "shard": shard,
+        "width": picture.width,
+        "height": picture.height,
+        "original_width": picture.original_width,
+        "original_height": picture.original_height,
+        "sha256": picture.sha256,
+        "phash": picture.phash,
+        "source": "own",
+        "annotations": image.boxes,
+    }
+
+
+def _remove_from(folder: Path, number: int) -> None:
+    for file in folder.glob("[0-9]*.*"):
+        if not file.stem.isdigit() or int(file.stem) >= number:
+            file.unlink()
