@@ -142,6 +142,26 @@ class RolloutConfig(Section):
     """GPUs of one engine."""
 
 
+class PromptFilterConfig(Section):
+    """Which prompts RL draws from, by the share of the SFT model's answers that pass."""
+
+    enabled: bool = False
+    samples: int = Field(4, gt=0)
+    """Answers for each prompt, drawn as rollouts are."""
+    iou: float = Field(0.5, gt=0, le=1)
+    """IoU at which an answer passes."""
+    min_pass: float = Field(0.25, ge=0, le=1)
+    """A prompt that passes more rarely is hopeless, and left out."""
+    max_pass: float = Field(0.75, ge=0, le=1)
+    """A prompt that passes more often is solved, and left out."""
+
+    @model_validator(mode="after")
+    def _bounds_are_ordered(self) -> "PromptFilterConfig":
+        if self.min_pass > self.max_pass:
+            raise ValueError("prompt_filter: min_pass is above max_pass, which leaves no prompt: swap them")
+        return self
+
+
 class RLConfig(Section):
     """Group sequence policy optimisation (GSPO, arXiv 2507.18071)."""
 
@@ -166,6 +186,7 @@ class RLConfig(Section):
     optimizer: OptimizerConfig = OptimizerConfig(lr=1e-4, min_lr=1e-5, weight_decay=0.0)
     rewards: RewardConfig = RewardConfig()
     rollout: RolloutConfig = RolloutConfig()
+    prompt_filter: PromptFilterConfig = PromptFilterConfig()
     trainer_threads: int = Field(1, gt=0)
     checkpoint_every: int = Field(5, gt=0)
     probe_every: int = Field(10, gt=0)

@@ -33,7 +33,8 @@ def run(config: Config, inputs: Inputs, outputs: Outputs, context: Context) -> S
         fingerprint=fingerprint(config.rl, config.model, config.seed, table, inputs["model"]),
     )
     last = train_rl(job, context)
-    kept = ("reward", "reward_iou", "valid", "answer_tokens", "engine_gap_max")
+    kept = ["reward", "reward_iou", "valid", "answer_tokens", "engine_gap_max"]
+    kept += ["prompts_kept", "prompts_hopeless", "prompts_solved"]
     return StageResult(metrics={"steps": config.rl.steps, **{name: last[name] for name in kept if name in last}})
 
 

@@ -24,6 +24,7 @@ from simpleseg_core.rollout import Completion, EngineSettings, Request, Sampling
 from simpleseg_core.stages import Context
 from simpleseg_core.training.gspo import has_variance
 from simpleseg_core.training.probe import draw_probe
+from simpleseg_core.training.prompt_filter import pass_rates, select_prompts
 from simpleseg_core.training.rl_trainer import Group, Trainer, TrainerSpec
 from simpleseg_core.viz import probe_sheet
 
@@ -179,11 +180,14 @@ class _Loop:
         self._run, self._context, self._engines, self._trainer = run, context, engines, trainer
         self._rl = run.config.rl
         self._images = ImageStore(run.images)
+        self._prompts, self._chosen = run.prompts, dict[str, float]()
         self._order = PromptOrder(len(run.prompts), run.config.seed)
         self._rewards = RewardFunction(self._rl.rewards)
 
     def run(self) -> dict[str, float]:
         start, cursor = _get(self._trainer.resume.remote())
+        if self._rl.prompt_filter.enabled:
+            self._choose_prompts()
         self._context.progress.start(self._rl.steps, "rl")
         self._context.progress.advance(start)
         metrics: dict[str, float] = {}
@@ -196,7 +200,25 @@ class _Loop:
             if (step + 1) % self._rl.checkpoint_every == 0 and step + 1 < self._rl.steps:
                 _get(self._trainer.save.remote(step + 1, cursor))
         _get(self._trainer.finish.remote(self._run.output.absolute()))
-        return metrics
+        return metrics | self._chosen
+
+    def _choose_prompts(self) -> None:
+        """Draw from the prompts that the engines, which still hold the SFT model, neither solve nor always fail."""
+        settings, state = self._rl.prompt_filter, self._context.work / "pass_rates.json"
+        rates = pass_rates(self._run.prompts, self._try, settings.iou, state, self._run.fingerprint)
+        selection = select_prompts(rates, settings)
+        self._prompts = [self._run.prompts[i] for i in selection.kept]
+        self._order = PromptOrder(len(self._prompts), self._run.config.seed)
+        counts = (len(self._prompts), len(rates), selection.hopeless, selection.solved)
+        self._chosen = {"prompts_kept": counts[0], "prompts_hopeless": counts[2], "prompts_solved": counts[3]}
+        _log.info("prompts kept: %d of %d; %d hopeless, %d solved", *counts)
+
+    def _try(self, rows: Sequence[Row], first: int) -> list[list[str]]:
+        rollout, samples = self._rl.rollout, self._rl.prompt_filter.samples
+        seed = _seed(self._run.config.seed, first)
+        sampling = Sampling(rollout.max_tokens, rollout.temperature, rollout.top_p, n=samples, seed=seed)
+        answers = self._engines.generate(self._requests(rows), sampling)
+        return [[completion.text for completion in group] for group in answers]
 
     def _step(self, step: int, cursor: int) -> tuple[dict[str, float], int]:
         """One rollout batch and the update on it, strictly on-policy; returns measurements and the new cursor."""
@@ -219,7 +241,7 @@ class _Loop:
             missing = self._rl.prompts - len(groups)
             if missing == 0:
                 break
-            rows = [self._run.prompts[i] for i in self._order.take(cursor + drawn, missing)]
+            rows = [self._prompts[i] for i in self._order.take(cursor + drawn, missing)]
             drawn += missing
             found, answers, scored = self._sample(rows, seed=_seed(self._run.config.seed, step, draw))
             groups += found
