@@ -147,9 +147,10 @@ class IngestConfig(Section):
     """The downloader: limits first, speed second."""
 
     engine: Literal["local", "ray"] = "local"
-    """`local` works in this process, `ray` spreads shards over workers, local or of a cluster (`ray.address`)."""
+    """`local` fetches in this process, `ray` spreads shards over workers, local or of a cluster (`ray.address`)."""
     workers: int = Field(1, gt=0)
-    """Ray workers; each has its own connections, one decoder process, and its share of the limits that follow."""
+    """`local`: decoder processes. `ray`: workers, each with its own connections, one decoder process, and its share of
+    the limits that follow."""
     concurrency: int = Field(32, gt=0)
     """Images in flight at once, from the request to the decoded picture; bounds memory with `max_bytes`."""
     per_host: int = Field(8, gt=0)

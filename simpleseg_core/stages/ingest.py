@@ -1,8 +1,10 @@
 """The stage that brings images in: RefShapes through a local web server, a COCO folder, or the web itself."""
 
 import json
+import logging
 import shutil
 import time
+from collections import Counter, deque
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -18,8 +20,15 @@ from simpleseg_core.data.web_view import BASE_URL, serve_folder, web_view
 from simpleseg_core.ray_session import ray_session
 from simpleseg_core.stages._base import Context, Inputs, Outputs, StageResult
 
+_log = logging.getLogger(__name__)
+
 _PATIENCE_S = 120.0
 """Seconds for one image from our own server."""
+_RECENT = 20
+"""Finished shards that the speed of the moment is measured over."""
+_LOG_EVERY_S = 10.0
+_REASONS = 5
+"""The most frequent reasons that a line of the log names."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +50,7 @@ def run(config: Config, inputs: Inputs, outputs: Outputs, context: Context) -> S
         identity = json.dumps(source.identity, sort_keys=True, default=str)
         job = Job(identity, source.filters, source.limits, output, context.work, source.routes)
         with _runner(config) as runner:
-            counts = ingest(job, source.tables, _Watch(context), runner)
+            counts = ingest(job, source.tables, Watch(context), runner)
         if source.truth is not None:
             shutil.copyfile(source.truth, output / "truth.parquet")
     return _result(counts, time.monotonic() - start)
@@ -110,32 +119,47 @@ def _first(tables: Iterable[pa.Table], rows: int | None) -> Iterator[pa.Table]:
             rows -= table.num_rows
 
 
-class _Watch:
-    """Hands what the downloader reports to the progress bar and the curves."""
+class Watch:
+    """Hands what the downloader reports to the progress bar and the curves, and now and then to the log."""
 
     def __init__(self, context: Context) -> None:
         self._context = context
-        self._start = time.monotonic()
-        self._rows = self._images = self._bytes = 0
+        self._planned = 0
+        self._counts: Counter[str] = Counter()
+        self._recent = deque([(time.monotonic(), 0, 0)], maxlen=_RECENT)
+        """Moments, with the images and bytes that had come by then."""
+        self._logged_at = time.monotonic()
 
     def planned(self, rows: int) -> None:
+        self._planned = rows
         self._context.progress.start(rows, "images")
 
     def finished(self, counts: Mapping[str, int]) -> None:
-        rows = sum(count for status, count in counts.items() if status != "bytes")
-        self._rows += rows
-        self._images += counts.get("ok", 0)
-        self._bytes += counts["bytes"]
-        seconds = time.monotonic() - self._start
-        self._context.progress.advance(rows)
-        self._context.tracker.metrics(
-            {
-                "images_per_second": self._images / seconds,
-                "megabytes_per_second": self._bytes / seconds / 1e6,
-                "success_rate": self._images / self._rows,
-            },
-            self._rows,
-        )
+        self._counts.update(counts)
+        size = self._counts["bytes"]
+        rows, images = self._counts.total() - size, self._counts["ok"]
+        now = time.monotonic()
+        then, images_then, size_then = self._recent[0]
+        self._recent.append((now, images, size))
+        speed = {
+            "images_per_second": (images - images_then) / (now - then),
+            "megabytes_per_second": (size - size_then) / (now - then) / 1e6,
+            "success_rate": images / rows,
+        }
+        statuses = {name: count for name, count in self._counts.items() if name != "bytes"}
+        self._context.progress.advance(sum(counts.values()) - counts["bytes"])
+        self._context.tracker.metrics(speed | {f"rows/{name}": count for name, count in statuses.items()}, rows)
+        if now - self._logged_at >= _LOG_EVERY_S:
+            self._logged_at = now
+            _log.info("%s", _line(rows, self._planned, speed, statuses))
+
+
+def _line(rows: int, planned: int, speed: Mapping[str, float], statuses: Mapping[str, int]) -> str:
+    reasons = sorted((-count, name) for name, count in statuses.items() if name != "ok")[:_REASONS]
+    return (
+        f"{rows} of {planned} rows, {speed['images_per_second']:.0f} images/s, "
+        f"{speed['megabytes_per_second']:.1f} MB/s, {speed['success_rate']:.1%} with an image"
+    ) + "".join(f"; {name} {-count}" for count, name in reasons)
 
 
 def _result(counts: Mapping[str, int], seconds: float) -> StageResult:

@@ -1,6 +1,7 @@
 """The ingest stage on real sources, small."""
 
 import json
+import logging
 from pathlib import Path
 
 import pyarrow.parquet as pq
@@ -12,6 +13,7 @@ from simpleseg_core.data.shards import ImageStore
 from simpleseg_core.data.web._ray import share_limits
 from simpleseg_core.stages import ingest
 from simpleseg_core.stages._base import Context, StageResult
+from tasks.spool import Spool
 
 
 def run(tmp_path: Path, **sections: object) -> tuple[StageResult, Path]:
@@ -64,6 +66,28 @@ def test_ray_workers_write_the_same_shards(tmp_path: Path) -> None:
         outcomes.append({tar.name: tar.read_bytes() for tar in images.glob("*.tar")})
     assert len(outcomes[0]) == 3
     assert outcomes[0] == outcomes[1]
+
+
+def test_while_it_runs_speed_and_reasons_are_reported(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, tmp_path: Path
+) -> None:
+    monkeypatch.setattr("simpleseg_core.stages.ingest._LOG_EVERY_S", 0.0)
+    caplog.set_level(logging.INFO)
+    spool = Spool(tmp_path)
+    watch = ingest.Watch(Context(tmp_path, tracker=spool))
+    watch.planned(10)
+    watch.finished({"ok": 4, "http_404": 1, "bytes": 4_000_000})
+    watch.finished({"ok": 1, "timeout": 3, "bytes": 1_000_000})
+    points = [event for _, event in spool.read()]
+    assert [point["step"] for point in points] == [5, 9]
+    last = points[-1]["metrics"]
+    assert last["success_rate"] == 5 / 9
+    assert last["images_per_second"] == pytest.approx(last["megabytes_per_second"])
+    assert {name: last[f"rows/{name}"] for name in ("ok", "http_404", "timeout")} == {
+        "ok": 5, "http_404": 1, "timeout": 3,
+    }  # fmt: skip
+    assert "9 of 10 rows" in caplog.text
+    assert "55.6% with an image; timeout 3; http_404 1" in caplog.text
 
 
 def test_workers_share_the_limits() -> None:

@@ -160,14 +160,14 @@ def summarise(output: Path) -> dict[str, int]:
 
 def run_here(job: Job, tasks: Iterable[Task], watcher: Watcher) -> None:
     """Do shards in this process."""
-    asyncio.run(run_tasks(job, tasks, watcher))
+    asyncio.run(run_tasks(job, tasks, watcher, job.limits.workers))
 
 
-async def run_tasks(job: Job, tasks: Iterable[Task], watcher: Watcher) -> None:
-    """Do shards with one set of connections, a few at a time."""
+async def run_tasks(job: Job, tasks: Iterable[Task], watcher: Watcher, decoders: int = 1) -> None:
+    """Do shards with one set of connections and some decoder processes, a few shards at a time."""
     gate = asyncio.Semaphore(_SHARDS_AT_ONCE)
     fingerprint = job.fingerprint
-    async with Fetcher(job.limits, routes=job.routes) as fetcher, Decoder(job.limits) as decoder:
+    async with Fetcher(job.limits, routes=job.routes) as fetcher, Decoder(job.limits, decoders) as decoder:
         services = Services(job.limits, fetcher, decoder, Politeness(job.limits))
 
         async def run(task: Task) -> None:
