@@ -79,6 +79,10 @@ class Description:
 
     text: str
     source: str
+    consistency: float | None = None
+    """IoU of the instance's box with the one that the detector found by the text; None where it was not asked."""
+    rejected: str = ""
+    """Why a text by the model was not used: `unusable` or `inconsistent`."""
 
 
 class Detector(Protocol):
@@ -119,3 +123,6 @@ class Describer(Protocol):
 
     def describe(self, scenes: Sequence[Annotated]) -> list[list[Description]]:
         """One description for each instance of each image, in the same order."""
+
+    def close(self) -> None:
+        """Give back what the engine holds."""

@@ -16,6 +16,9 @@ class CaptionDescriber:
         """One expression for each instance of an image; where none is plain, the phrase, marked as ambiguous."""
         return [self._image(scene.instances) for scene in scenes]
 
+    def close(self) -> None:
+        """Nothing is held."""
+
     def _image(self, instances: Sequence[Instance]) -> list[Description]:
         items = [Item(item.phrase, item.box, float(item.mask.mean())) for item in instances]
         named: dict[int, str] = {}

@@ -2,7 +2,8 @@
 
 import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from importlib import resources
 from typing import Self
 
@@ -10,59 +11,99 @@ import cv2
 import numpy as np
 from PIL import Image as PilImage
 
-from simpleseg_core.annotate._protocols import Annotated, Box, Description, Image, Instance, Mask
+from simpleseg_core.annotate._protocols import Annotated, Box, Description, Detector, Image, Mask, Picture
+from simpleseg_core.annotate.boxes import box_iou
 from simpleseg_core.annotate.describe import CaptionDescriber
 from simpleseg_core.config import DescribeConfig
+from simpleseg_core.grammar import format_box
 from simpleseg_core.rollout import EngineSettings, Request, Rollout, Sampling, vllm_engine
 
 _CONTEXT = 0.5
 """Surroundings shown on each side, over the box's longer side."""
 _OUTLINE = (255, 0, 255)
 _MAX_WORDS = 16
+_WORD = r"[a-z0-9',-]{1,20}"
+NOUN_PHRASE = rf"[a-z]{_WORD}( {_WORD}){{0,{_MAX_WORDS - 1}}}"
+"""What the model may answer: decoding is held to it."""
 _PLAIN = re.compile(r"[^\W_][\w ,'’-]*")
-"""One line of words: anything else is not a noun phrase."""
+"""One line of words: anything else is not a noun phrase, whichever engine wrote it."""
 
 
 class VlmDescriber:
-    """Asks the model about every instance, and keeps the caption's phrase where the answer is no usable phrase."""
+    """Asks the model about every instance, and keeps the caption's phrase where the answer is no good.
 
-    def __init__(self, engine: Rollout, config: DescribeConfig) -> None:
-        self._engine, self._config = engine, config
+    An answer is good if it is a plain noun phrase by which the detector finds the instance again.
+    """
+
+    def __init__(self, engine: Rollout, config: DescribeConfig, detector: Detector | None) -> None:
+        """
+        Args:
+            engine: what answers.
+            config: the prompt, and the bounds on answers.
+            detector: what looks for them; without one they are not checked.
+        """
+        self._engine, self._config, self._detector = engine, config, detector
         self._prompt = read_prompt(config.prompt)
         self._fallback = CaptionDescriber()
         self.name = f"vlm/{config.model}/{config.prompt}"
 
     @classmethod
-    def load(cls, config: DescribeConfig) -> Self:
+    def load(cls, config: DescribeConfig, detector: Detector | None) -> Self:
         """The model `describe.model` in vLLM."""
-        settings = EngineSettings(dtype="bfloat16", max_length=4096, max_num_seqs=config.batch_size)
-        return cls(vllm_engine(config.model, settings), config)
+        settings = EngineSettings(
+            dtype=config.dtype,
+            max_length=config.max_length,
+            max_num_seqs=config.batch_size,
+            kv_cache_mib=config.kv_cache_mib,
+            gpu_memory_utilization=config.gpu_memory_utilization,
+        )
+        return cls(vllm_engine(config.model, settings), config, detector)
+
+    def close(self) -> None:
+        """Give vLLM's memory back."""
+        self._engine.close()
 
     def describe(self, scenes: Sequence[Annotated]) -> list[list[Description]]:
         """One description for each instance, greedy; all instances of the scenes are one batch for the engine."""
-        requests = [
-            Request(PilImage.fromarray(crop(scene.image, item.mask, item.box)), question)
-            for scene in scenes
-            for item, question in zip(scene.instances, self._questions(scene.instances), strict=True)
-        ]
-        sampling = Sampling(max_tokens=self._config.max_tokens)
-        answers = iter(answer[0].text for answer in self._engine.generate(requests, sampling))
+        requests = [request for scene in scenes for request in self._requests(scene)]
+        sampling = Sampling(max_tokens=self._config.max_tokens, regex=NOUN_PHRASE)
+        texts = [usable_phrase(answer[0].text) for answer in self._engine.generate(requests, sampling)]
+        found = iter(zip(texts, self._consistencies(scenes, texts), strict=True))
         return [
-            [self._description(next(answers), fallback) for fallback in fallbacks]
+            [self._description(*next(found), fallback) for fallback in fallbacks]
             for fallbacks in self._fallback.describe(scenes)
         ]
 
-    def _questions(self, instances: Sequence[Instance]) -> list[str]:
-        """The prompt for each instance, which says how many more of its kind there are."""
-        counts = Counter(item.phrase for item in instances)
-        return [
-            self._prompt.format(phrase=item.phrase, others=_others(item.phrase, counts[item.phrase] - 1))
-            for item in instances
-        ]
+    def _requests(self, scene: Annotated) -> Iterator[Request]:
+        """A question for each instance, which says how many more of its kind there are.
 
-    def _description(self, answer: str, fallback: Description) -> Description:
-        text = usable_phrase(answer)
-        return fallback if text is None else Description(text, self.name)
+        A prompt that names the box is for a model that reads boxes: it sees the image as it is.
+        """
+        counts = Counter(item.phrase for item in scene.instances)
+        for item in scene.instances:
+            others = _others(item.phrase, counts[item.phrase] - 1)
+            question = self._prompt.format(phrase=item.phrase, others=others, box=format_box(item.box))
+            shown = scene.image if "{box}" in self._prompt else crop(scene.image, item.mask, item.box)
+            yield Request(PilImage.fromarray(shown), question)
+
+    def _consistencies(self, scenes: Sequence[Annotated], texts: Sequence[str | None]) -> list[float | None]:
+        """IoU of each instance's box with the best one that the detector finds by its text; 0 where it finds none."""
+        instances = [(scene.image, item.box) for scene in scenes for item in scene.instances]
+        asked = [(image, box, text) for (image, box), text in zip(instances, texts, strict=True) if text is not None]
+        if self._detector is None or not asked:
+            return [None] * len(texts)
+        found = self._detector.detect([Picture(image, text, phrases=(text,)) for image, _, text in asked])
+        overlaps = iter(
+            box_iou(boxes[0].box, box) if boxes else 0.0 for boxes, (_, box, _) in zip(found, asked, strict=True)
+        )
+        return [None if text is None else next(overlaps) for text in texts]
+
+    def _description(self, text: str | None, consistency: float | None, fallback: Description) -> Description:
+        if text is None:
+            return replace(fallback, rejected="unusable")
+        if consistency is not None and consistency < self._config.min_consistency:
+            return replace(fallback, consistency=consistency, rejected="inconsistent")
+        return Description(text, self.name, consistency)
 
 
 def read_prompt(name: str) -> str:

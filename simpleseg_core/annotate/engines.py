@@ -56,8 +56,12 @@ def build_clip(config: SegmentConfig) -> "Clip | None":
     return Clip.load(config.clip, config.device, config.batch_size)
 
 
-def build_describer(config: DescribeConfig) -> Describer:
-    """The describer `describe.engine`, its weights loaded."""
+def build_describer(config: DescribeConfig, detect: DetectConfig) -> Describer:
+    """The describer `describe.engine`, its weights loaded; the detector `detect` checks what it writes.
+
+    Raises:
+        ValueError: the detector looks at no text, so that it cannot check any.
+    """
     match config.engine:
         case "caption":
             from simpleseg_core.annotate.describe import CaptionDescriber
@@ -66,4 +70,9 @@ def build_describer(config: DescribeConfig) -> Describer:
         case "vlm":
             from simpleseg_core.annotate.describe_vlm import VlmDescriber
 
-            return VlmDescriber.load(config)
+            if config.min_consistency > 0 and detect.engine == "annotations":
+                raise ValueError(
+                    "describe.min_consistency: detect.engine is annotations, which looks at no text: choose another "
+                    "engine, or set the bound to 0"
+                )
+            return VlmDescriber.load(config, build_detector(detect) if config.min_consistency > 0 else None)

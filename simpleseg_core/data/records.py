@@ -84,7 +84,16 @@ POLYGONS = pa.schema(
     ]
 )
 
-DESCRIPTIONS = pa.schema([*POLYGONS, ("description", pa.string()), ("description_source", pa.string())])
+DESCRIPTIONS = pa.schema(
+    [
+        *POLYGONS,
+        ("description", pa.string()),
+        ("description_source", pa.string()),
+        ("consistency", pa.float32()),
+    ]
+)
+"""`consistency` is the IoU of the box with the one that the detector found by the model's text, whether that was used
+or not; null where no text was checked."""
 
 _TURN = pa.struct([("task", pa.string()), ("question", pa.string()), ("answer", pa.string())])
 

@@ -50,6 +50,9 @@ class Step(Protocol):
     def open(self) -> None:
         """Load the engine."""
 
+    def close(self) -> None:
+        """Give back what the engine holds."""
+
     def load(self, rows: Sequence[Row]) -> Loaded:
         """Prepare one image; work for a CPU."""
 

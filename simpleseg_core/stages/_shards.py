@@ -3,6 +3,7 @@
 import json
 import logging
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass, field
 from hashlib import sha256
 from importlib.metadata import version
@@ -105,9 +106,10 @@ def run_shards(
 def run_here(step: Step, shards: Sequence[Path], schema: pa.Schema) -> Iterator[DonePart]:
     """Shard after shard in this process."""
     step.open()
-    for path in shards:
-        for part in split(path, read_rows(path, schema)):
-            yield finish(step, load(step, part))
+    with closing(step):
+        for path in shards:
+            for part in split(path, read_rows(path, schema)):
+                yield finish(step, load(step, part))
 
 
 def _assemble(parts: Iterable[DonePart], shards: Sequence[Path]) -> Iterator[tuple[Path, list[DonePart]]]:

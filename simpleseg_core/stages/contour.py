@@ -39,6 +39,9 @@ class _Contour:
     def open(self) -> None:
         """Nothing to load."""
 
+    def close(self) -> None:
+        """Nothing to give back."""
+
     def load(self, rows: Sequence[Row]) -> Loaded:
         """Masks are in the rows."""
         return Loaded(rows)

@@ -3,8 +3,10 @@
 from collections.abc import Sequence
 from functools import cached_property
 
+from pydantic import BaseModel
+
 from simpleseg_core.annotate import Annotated, Describer, Description, Instance, build_describer
-from simpleseg_core.config import Config, DescribeConfig
+from simpleseg_core.config import Config
 from simpleseg_core.data.records import DESCRIPTIONS, POLYGONS
 from simpleseg_core.data.shards import ImageStore
 from simpleseg_core.data.views import AMBIGUOUS
@@ -14,6 +16,8 @@ from simpleseg_core.stages._base import Context, Inputs, Outputs, StageResult
 from simpleseg_core.stages._parts import Loaded, Outcome, Row, Tally, load_image
 from simpleseg_core.stages._shards import ShardMap, digest, left_out, provenance, run_shards
 
+_REJECTIONS = ("unusable", "inconsistent")
+"""Why a text by the model is not used: it is no noun phrase, or the detector does not find the instance by it."""
 _SHEETS = 8
 """Contact sheets that a run shows; every shard has one beside its table."""
 _BY = "by "
@@ -28,11 +32,11 @@ def run(config: Config, inputs: Inputs, outputs: Outputs, context: Context) -> S
         outputs["descriptions"],
         POLYGONS,
         DESCRIPTIONS,
-        digest("describe/2", section),
+        digest("describe/2", *_settings(config)),
         provenance("describe", section),
     )
     store = ImageStore(inputs["images"].parent)
-    step = _Describe(section, store)
+    step = _Describe(config, store)
     counts, speed = run_shards(shards, step, section, config.ray, context)
     annotations = Annotations.open(outputs["descriptions"].parent, outputs["descriptions"].name)
     sheets = write_sheets(annotations, outputs["descriptions"], store, config.seed, context.progress)
@@ -43,13 +47,28 @@ def run(config: Config, inputs: Inputs, outputs: Outputs, context: Context) -> S
         if name.startswith(_BY)
     ]
     metrics = {"described": total, "ambiguous_share": counts[_BY + AMBIGUOUS] / max(1.0, total)}
+    if section.engine == "vlm":
+        metrics |= {f"{name}_share": counts[name] / max(1.0, total) for name in _REJECTIONS}
     tables = {"sources": by_source} | left_out(counts)
+    if rejected := _rejected(counts):
+        tables["rejected"] = rejected
     images = {f"sheet_{path.stem}": path for path in sheets[:_SHEETS]}
     return StageResult(metrics=metrics | speed.metrics(), tables=tables, images=images)
 
 
+def _settings(config: Config) -> list[BaseModel]:
+    """What descriptions depend on; the detector only where it checks them."""
+    checks = config.describe.engine == "vlm" and config.describe.min_consistency > 0
+    return [config.describe, config.detect] if checks else [config.describe]
+
+
+def _rejected(counts: Tally) -> list[dict[str, object]]:
+    """Texts by the model that were not used, by reason."""
+    return [{"reason": name, "instances": int(counts[name])} for name in _REJECTIONS if counts[name]]
+
+
 class _Describe:
-    def __init__(self, config: DescribeConfig, store: ImageStore) -> None:
+    def __init__(self, config: Config, store: ImageStore) -> None:
         self._config, self._store = config, store
 
     def open(self) -> None:
@@ -58,7 +77,11 @@ class _Describe:
 
     @cached_property
     def _describer(self) -> Describer:
-        return build_describer(self._config)
+        return build_describer(self._config.describe, self._config.detect)
+
+    def close(self) -> None:
+        """Give the describer's memory back."""
+        self._describer.close()
 
     def load(self, rows: Sequence[Row]) -> Loaded:
         """Decode an image."""
@@ -75,8 +98,9 @@ def _outcome(rows: Sequence[Row], descriptions: Sequence[Description]) -> Outcom
     counts = Tally(described=len(rows))
     described = []
     for row, item in zip(rows, descriptions, strict=True):
-        described.append(row | {"description": item.text, "description_source": item.source})
-        counts.add({_BY + item.source: 1})
+        written = {"description": item.text, "description_source": item.source, "consistency": item.consistency}
+        described.append(row | written)
+        counts.add({_BY + item.source: 1} | ({item.rejected: 1} if item.rejected else {}))
     return described, counts
 
 

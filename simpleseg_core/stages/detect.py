@@ -38,6 +38,9 @@ class _Detect:
     def _configured(self) -> Detector:
         return build_detector(self._config)
 
+    def close(self) -> None:
+        """Nothing to give back."""
+
     def load(self, rows: Sequence[Row]) -> Loaded:
         """Decode an image."""
         return load_image(self._store, rows)

@@ -53,6 +53,9 @@ class _Segmentation:
     def _file_truth(self) -> Truth:
         return read_truth(self._images)
 
+    def close(self) -> None:
+        """Nothing to give back."""
+
     def load(self, rows: Sequence[Row]) -> Loaded:
         """Decode an image; with it comes what is known of its exact masks."""
         return replace(load_image(self._store, rows), truth=self._truth(rows[0]))

@@ -1,14 +1,17 @@
 """Descriptions by a model: what it is shown, what it is asked, and which answers are used."""
 
+import re
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from simpleseg_core.annotate import Annotated, Instance
-from simpleseg_core.annotate.describe_vlm import VlmDescriber, crop, read_prompt, usable_phrase
-from simpleseg_core.config import DescribeConfig
+from simpleseg_core.annotate import Annotated, Instance, build_describer
+from simpleseg_core.annotate.describe_vlm import NOUN_PHRASE, VlmDescriber, crop, read_prompt, usable_phrase
+from simpleseg_core.annotate.shapes import ShapeDetector
+from simpleseg_core.config import DescribeConfig, DetectConfig, RefShapesConfig
+from simpleseg_core.data.refshapes import scene
 from simpleseg_core.rollout import Completion, Request, Sampling, State
 
 
@@ -40,19 +43,61 @@ SCENE = Annotated(IMAGE, [_instance("dog", 5), _instance("dog", 60), _instance("
 
 def test_usable_answers_are_kept_and_others_fall_back_to_the_phrase() -> None:
     engine = Scribe("The brown dog on the left.", "I cannot\nsay", "cat [1, 2]")
-    describer = VlmDescriber(engine, DescribeConfig(engine="vlm", model="any", max_tokens=7))
+    describer = VlmDescriber(engine, DescribeConfig(engine="vlm", model="any", max_tokens=7), None)
     (described,) = describer.describe([SCENE])
     assert [(item.text, item.source) for item in described] == [
         ("the brown dog on the left", "vlm/any/describe_v1"),
         ("rightmost dog", "caption"),
         ("cat", "caption"),
     ]
-    assert engine.sampling == [Sampling(max_tokens=7)]
+    assert [item.rejected for item in described] == ["", "unusable", "unusable"]
+    assert engine.sampling == [Sampling(max_tokens=7, regex=NOUN_PHRASE)]
+
+
+def _three_colours() -> tuple[Annotated, list[Instance]]:
+    """A RefShapes scene of three objects of different colours, as the describer gets it."""
+    scenes = (scene(RefShapesConfig(), 0, "train", index) for index in range(100))
+    drawn = next(item for item in scenes if len(item.objects) == len({shape.color for shape in item.objects}) == 3)
+    instances = [Instance(f"{item.color} {item.shape}", item.box, item.mask) for item in drawn.objects]
+    return Annotated(drawn.image, instances), instances
+
+
+def test_a_description_is_kept_if_the_detector_finds_the_instance_by_it() -> None:
+    drawn, instances = _three_colours()
+    first = instances[0].phrase
+    config = DescribeConfig(engine="vlm", model="any", min_consistency=0.5)
+    describer = VlmDescriber(Scribe(f"the {first}", first, "something nice"), config, ShapeDetector(0.35))
+    (described,) = describer.describe([drawn])
+    assert [item.text for item in described] == [f"the {first}", instances[1].phrase, instances[2].phrase]
+    assert [item.rejected for item in described] == ["", "inconsistent", "inconsistent"]
+    consistencies = [item.consistency for item in described]
+    assert consistencies[0] is not None and consistencies[0] > 0.9
+    assert consistencies[1] is not None and consistencies[1] < 0.5
+    assert consistencies[2] == 0
+
+
+def test_a_prompt_with_a_box_shows_the_whole_image() -> None:
+    engine = Scribe("a", "b", "c")
+    VlmDescriber(engine, DescribeConfig(engine="vlm", prompt="grounded_v1"), None).describe([SCENE])
+    assert engine.requests[0].question == "what is in [62,250,188,500]"
+    np.testing.assert_array_equal(np.asarray(engine.requests[0].image), IMAGE)
+
+
+def test_a_detector_that_looks_at_no_text_checks_none() -> None:
+    with pytest.raises(ValueError, match=r"describe\.min_consistency: detect\.engine is annotations"):
+        build_describer(DescribeConfig(engine="vlm"), DetectConfig(engine="annotations"))
+
+
+@pytest.mark.parametrize("answer", ["dog", "the brown dog's collar, left of 2 cats"])
+def test_what_decoding_is_held_to_is_usable(answer: str) -> None:
+    assert re.fullmatch(NOUN_PHRASE, answer)
+    assert usable_phrase(answer) == answer
+    assert not re.fullmatch(NOUN_PHRASE, f"[{answer}]")
 
 
 def test_the_question_names_the_phrase_and_how_many_share_it() -> None:
     engine = Scribe("a", "b", "c")
-    VlmDescriber(engine, DescribeConfig(engine="vlm")).describe([SCENE])
+    VlmDescriber(engine, DescribeConfig(engine="vlm"), None).describe([SCENE])
     first, _, third = [request.question for request in engine.requests]
     assert '"dog"' in first
     assert '1 more "dog"' in first
@@ -85,5 +130,5 @@ def test_only_plain_noun_phrases_are_usable(answer: str, phrase: str | None) -> 
 
 @pytest.mark.parametrize("name", ["describe_v9", "../prompts/describe_v1", ""])
 def test_an_unknown_prompt_is_refused_with_the_names_there_are(name: str) -> None:
-    with pytest.raises(ValueError, match=r"describe\.prompt: no prompt .*: choose one of describe_v1"):
+    with pytest.raises(ValueError, match=r"describe\.prompt: no prompt .*: choose one of describe_v1, grounded_v1"):
         read_prompt(name)

@@ -117,6 +117,8 @@ class Doubler:
 
     def open(self) -> None: ...
 
+    def close(self) -> None: ...
+
     def load(self, rows: Sequence[Row]) -> Loaded:
         return Loaded(rows)
 
