@@ -21,8 +21,7 @@ from simpleseg_core.config.training import (
 __all__ = [
     "CocoConfig", "Config", "ContourConfig", "DataConfig", "DatasetConfig", "DescribeConfig", "DetectConfig",
     "EvaluateConfig",
-    "FilterConfig", "IngestConfig", "ModelConfig", "NanoConfig", "OptimizerConfig", "Phase", "PromptFilterConfig", "RLConfig",
-    "RayConfig", "RefShapesConfig", "ReferringConfig",
-    "RewardConfig", "RolloutConfig", "RunConfig", "SegmentConfig", "Style", "Task", "TrackingConfig", "TrainConfig",
-    "WebConfig",
+    "FilterConfig", "IngestConfig", "ModelConfig", "NanoConfig", "OptimizerConfig", "Phase", "PromptFilterConfig",
+    "RLConfig", "RayConfig", "RefShapesConfig", "ReferringConfig", "RewardConfig", "RolloutConfig", "RunConfig",
+    "SegmentConfig", "Style", "Task", "TrackingConfig", "TrainConfig", "WebConfig",
 ]  # fmt: skip

