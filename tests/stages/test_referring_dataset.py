@@ -3,15 +3,18 @@
 import json
 import logging
 import pickle
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
+import imagehash
 import numpy as np
 import pytest
+from PIL import Image
 
 from simpleseg_core.config import Config
 from simpleseg_core.data.coco import outline_rle
-from simpleseg_core.data.records import CONVERSATIONS, DESCRIPTIONS, PROMPTS, read_rows, write_table
+from simpleseg_core.data.records import CONVERSATIONS, DESCRIPTIONS, INGEST, PROMPTS, read_rows, write_table
 from simpleseg_core.data.shards import ImageStore
 from simpleseg_core.data.tokens import answer_counter
 from simpleseg_core.geometry import decode_rle, polygons_mask_iou
@@ -202,6 +205,45 @@ def test_the_composition_is_printed_stored_and_says_whose_tokens_it_counts(
     stored = json.loads((tmp_path / "data" / "dataset" / "composition.json").read_text())
     assert stored["tokenizer"].startswith("tokenizer of ") and stored["tokenizer"].endswith("nano-base")
     assert stored["settings"]["passes"] == 1 and stored["answer_tokens"]["sft"]["over_limit"] == 0
+
+
+def test_coco_and_our_own_annotations_are_kept_clean_of_referring_splits(sets: Path, tmp_path: Path) -> None:
+    outline = outline_rle(SQUARE, WIDTH, HEIGHT, Path("x"), 1)
+    assert outline is not None
+    box = [8 / WIDTH, 8 / HEIGHT, 40 / WIDTH, 30 / HEIGHT]
+    entry = {"phrase": "dog", "box": box, "rle_counts": outline["counts"], "crowd": False}
+    image = {"shard": "images/00000.tar", "width": WIDTH, "height": HEIGHT, "phash": ""}
+    numbers = (3, *range(20, 40))  # 3 validates refCOCO
+    ingested = [
+        {"row_id": f"{n}", "url": f"coco:{n}", "status": "ok", "image": f"{n:012d}", **image}
+        | {"annotations": json.dumps([entry])}
+        for n in numbers
+    ]
+    copy = str(imagehash.phash(Image.open(BytesIO(picture(4)))))  # of refCOCO's testA, under another name
+    described = [{"image": key, **image, "phrase": "dog", "description": "a dog", "box": box, "point": [0.4, 0.4]}
+                 | {"rle_counts": outline["counts"], "polygons": [[[0.1, 0.1], [0.5, 0.1], [0.5, 0.5]]]}
+                 for key in ("web1", "web2")]  # fmt: skip
+    ingested += [{**ingested[0], "image": "web1", "annotations": "", "phash": copy}]
+    ingested += [{**ingested[0], "image": "web2", "annotations": "", "phash": f"{int(copy, 16) ^ 0xFFFFFF:016x}"}]
+    write_table(ingested, INGEST, tmp_path / "data" / "images" / "00000.parquet")
+    write_table(described, DESCRIPTIONS, tmp_path / "data" / "descriptions" / "00000.parquet")
+    data = {"source": "coco", "coco": {"root": "."}}
+    config = _config(
+        sets, "refcoco", data=data, source_weights={"coco": 1}, sft_weights={"bbox->mask": 1, "text->mask": 1}
+    )
+    result = _run(tmp_path, config)
+    trained = {row["image"] for row in _rows(tmp_path, "sft") if row["source"] == "coco"}
+    validated = {row["image"] for row in _rows(tmp_path, "benchmarks/coco-val")}
+    assert trained and validated and not trained & validated
+    assert "000000000003" not in trained
+    assert {row["image"] for row in _rows(tmp_path, "pretrain")} == {"web2"}
+    assert {
+        "source": "annotations",
+        "split": "refcoco/testA",
+        "by": "phash",
+        "images": 1,
+        "training": "dropped",
+    } in list(result.tables["leakage"])
 
 
 def test_what_is_missing_is_said_before_anything_is_written(sets: Path, tmp_path: Path) -> None:

@@ -107,6 +107,22 @@ def test_a_set_is_known_by_its_files_or_by_name(tmp_path: Path) -> None:
     assert "choose one of refcoco, refcoco+" in result.output
 
 
+def test_without_a_folder_the_configured_sets_are_checked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "dvc.yaml").write_text("stages: {}\n")
+    (tmp_path / "params.yaml").write_text("seed: 1\n")
+    monkeypatch.chdir(tmp_path)
+    result = _check()
+    assert result.exit_code == 2
+    assert "data.referring is empty" in result.output
+    small_refcoco(tmp_path / "rc")
+    small_refcoco(tmp_path / "plus")
+    sets = "[{dataset: refcoco, root: rc}, {dataset: refcoco+, root: plus}]"
+    (tmp_path / "params.yaml").write_text(f"data: {{referring: {sets}}}\n")
+    result = _check()
+    assert result.exit_code == 0, result.output
+    assert "refcoco, split by unc: rc" in result.output and "refcoco+, split by unc: plus" in result.output
+
+
 def test_a_broken_set_is_one_clear_error(tmp_path: Path) -> None:
     root = small_refcoco(tmp_path / "refcoco")
     (root / "refs(unc).p").write_bytes(b"cos\nsystem\n(S'true'\ntR.")
