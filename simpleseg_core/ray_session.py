@@ -46,7 +46,7 @@ def ray_session(config: RayConfig, *, env: Mapping[str, str] | None = None) -> I
         ConnectionError: no cluster at `ray.address`.
     """
     apply_defaults()
-    if config.address is None:
+    if config.address is None or config.address.startswith(("127.0.0.1", "localhost")):
         os.environ.setdefault(_LOOPBACK_ONLY, "0")
     import ray
 

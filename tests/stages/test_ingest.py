@@ -2,6 +2,12 @@
 
 import json
 import logging
+import os
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pyarrow.parquet as pq
@@ -13,6 +19,7 @@ from simpleseg_core.data.shards import ImageStore
 from simpleseg_core.data.web._ray import share_limits
 from simpleseg_core.stages import ingest
 from simpleseg_core.stages._base import Context, StageResult
+from tasks.processes import stop_tree
 from tasks.spool import Spool
 
 
@@ -56,14 +63,54 @@ def test_two_runs_give_the_same_shards_and_a_third_does_nothing(tmp_path: Path) 
     assert {file: file.stat().st_mtime_ns for file in images.glob("0*")} == before
 
 
+@pytest.fixture
+def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """Address of a Ray that runs already, on loopback, as a cluster would."""
+    with closing(socket.socket()) as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    options = {
+        "port": port,
+        "node-ip-address": "127.0.0.1",
+        "num-cpus": 2,
+        "object-store-memory": 100 << 20,
+        "include-dashboard": "false",
+        "temp-dir": tmp_path_factory.mktemp("ray"),
+    }
+    ray = Path(sys.executable).with_name("ray")
+    command = [str(ray), "start", "--head", "--block", *(f"--{name}={value}" for name, value in options.items())]
+    environment = os.environ | {"RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0", "RAY_USAGE_STATS_ENABLED": "0"}
+    with subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
+        try:
+            yield f"127.0.0.1:{port}"
+        finally:
+            stop_tree(process.pid)
+
+
+_ON_RAY = """
+import sys
+from pathlib import Path
+from tests.stages.test_ingest import run
+limits = {"shard_size": 5, "engine": "ray", "workers": 2}
+result, _ = run(Path(sys.argv[1]), data={"web_images": 14}, ingest=limits, ray={"address": sys.argv[2]})
+print(result.metrics["rows"])
+"""
+
+
 @pytest.mark.slow
-def test_ray_workers_write_the_same_shards(tmp_path: Path) -> None:
-    outcomes = []
+def test_workers_of_a_ray_cluster_write_the_same_shards(tmp_path: Path, cluster: str, repository: Path) -> None:
     for engine in ("local", "ray"):
         (tmp_path / engine).mkdir()
-        limits = {"shard_size": 5, "engine": engine, "workers": 2}
-        _, images = run(tmp_path / engine, data={"web_images": 14}, ingest=limits)
-        outcomes.append({tar.name: tar.read_bytes() for tar in images.glob("*.tar")})
+    run(tmp_path / "local", data={"web_images": 14}, ingest={"shard_size": 5})
+    # In a process of its own: Ray reads what it may connect to when it is imported.
+    command = [sys.executable, "-c", _ON_RAY, str(tmp_path / "ray"), cluster]
+    done = subprocess.run(command, cwd=repository, capture_output=True, text=True, timeout=240, check=False)
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert done.stdout.split()[-1] == "14.0"
+    outcomes = [
+        {tar.name: tar.read_bytes() for tar in (tmp_path / engine / "data" / "images").glob("*.tar")}
+        for engine in ("local", "ray")
+    ]
     assert len(outcomes[0]) == 3
     assert outcomes[0] == outcomes[1]
 

@@ -14,6 +14,8 @@ Lookup = Callable[[str], Awaitable[Sequence[str]]]
 """Host name -> its addresses as text; raises OSError when there are none."""
 
 _LOOKUP_THREADS = 16
+_UNKNOWN_KEPT = 100_000
+"""Names that do not exist, remembered."""
 
 
 class SystemLookup:
@@ -52,6 +54,8 @@ class CheckedResolver(AbstractResolver):
         try:
             addresses = await self._lookup(host)
         except (OSError, UnicodeError) as error:
+            if len(self._unknown) >= _UNKNOWN_KEPT:
+                self._unknown.pop(next(iter(self._unknown)))
             self._unknown[host] = f"{host}: {error}"
             raise Refused(Status.DNS, self._unknown[host]) from error
         for address in addresses:

@@ -307,6 +307,36 @@ def test_after_a_kill_every_row_is_there_exactly_once(tmp_path: Path, server: Se
     assert not list((tmp_path / "images").glob("*.tmp"))
 
 
+_MEASURED = """
+import resource, sys
+from pathlib import Path
+from tests.data.web.test_ingest import run
+from tests.data.web.server import Server
+from simpleseg_core.config import WebConfig
+if __name__ == "__main__":
+    folder, port = Path(sys.argv[1]), int(sys.argv[2])
+    web = WebConfig(metadata=str(folder / "meta"), schema_name="generic", columns={"url": "u", "text": "t"})
+    counts = run(folder, web, Server(port=port), shard_size=50, near_duplicate_bits=None)
+    whose = (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)
+    print(counts["ok"], *(resource.getrusage(who).ru_maxrss // 1024 for who in whose))
+"""
+
+
+def test_memory_does_not_grow_with_the_number_of_images(tmp_path: Path, server: Server, repository: Path) -> None:
+    server.image("/a.jpg", jpeg() + bytes(200_000))
+    peaks = []
+    for rows in (100, 600):
+        table(tmp_path / str(rows) / "meta" / "a.parquet", server, [f"/a.jpg?{number}" for number in range(rows)])
+        command = [sys.executable, "-c", _MEASURED, str(tmp_path / str(rows)), str(server.port)]
+        said = subprocess.run(command, cwd=repository, capture_output=True, text=True, check=True).stdout
+        images, *mebibytes = map(int, said.split())
+        assert images == rows
+        peaks.append(mebibytes)
+    (ours, decoder), (ours_later, decoder_later) = peaks
+    assert ours_later - ours < 40  # 500 bodies have 100 MB
+    assert decoder_later - decoder < 40
+
+
 def test_shards_can_be_sent_to_any_file_system(tmp_path: Path, server: Server) -> None:
     for number in range(8):
         server.image(f"/{number}.jpg", jpeg(number))
