@@ -10,7 +10,7 @@ from PIL import Image
 from transformers import AutoModelForZeroShotObjectDetection, AutoProcessor, PreTrainedModel, ProcessorMixin
 
 from simpleseg_core.annotate import _groundingdino_compat
-from simpleseg_core.annotate._device import resolve_device
+from simpleseg_core.annotate._device import precision, resolve_device
 from simpleseg_core.annotate._grounding import Floats, Job, Offsets, detect
 from simpleseg_core.annotate._protocols import Detection, Picture
 from simpleseg_core.config import DetectConfig
@@ -49,8 +49,9 @@ class TransformersGroundingDino:
     @torch.inference_mode()
     def _predict(self, jobs: Sequence[Job]) -> Iterator[tuple[Floats, Floats]]:
         images, texts = [job.image for job in jobs], [job.prompt.text for job in jobs]
-        inputs = self._processor(images=images, text=texts, padding=True, return_tensors="pt").to(self._device)
-        outputs = self._model(**inputs)
+        inputs = self._processor(images=images, text=texts, padding=True, return_tensors="pt", device=self._device)
+        with precision(self._device, self._config.dtype):
+            outputs = self._model(**inputs.to(self._device))
         yield from _to_numpy(outputs.logits, outputs.pred_boxes)
 
 
@@ -98,7 +99,8 @@ class GroundingDinoPy:
     @torch.inference_mode()
     def _predict(self, jobs: Sequence[Job]) -> Iterator[tuple[Floats, Floats]]:
         images = torch.stack([self._preprocess(job.image) for job in jobs]).to(self._device)
-        outputs = self._model(images, captions=[job.prompt.text for job in jobs])
+        with precision(self._device, self._config.dtype):
+            outputs = self._model(images, captions=[job.prompt.text for job in jobs])
         yield from _to_numpy(outputs["pred_logits"], outputs["pred_boxes"])
 
     def _preprocess(self, image: np.ndarray) -> torch.Tensor:

@@ -12,7 +12,7 @@ from segment_anything import SamPredictor, sam_model_registry
 from torch import Tensor
 from transformers import PreTrainedModel, ProcessorMixin, Sam2Model, Sam2Processor, SamModel, SamProcessor
 
-from simpleseg_core.annotate._device import resolve_device
+from simpleseg_core.annotate._device import precision, resolve_device
 from simpleseg_core.annotate._protocols import Box, Image, Mask, Prompt, Segment
 from simpleseg_core.config import SegmentConfig
 
@@ -60,7 +60,8 @@ class _Promptable:
     _threshold = 0.0
 
     def __init__(self, config: SegmentConfig) -> None:
-        self._prompt, self._batch_size = config.prompt, config.batch_size
+        self._prompt, self._batch_size, self._dtype = config.prompt, config.batch_size, config.dtype
+        self._device = resolve_device(config.device)
 
     def _embed(self, image: Image) -> _Picture:
         raise NotImplementedError
@@ -79,17 +80,23 @@ class _Promptable:
         """
         if not prompts:
             return []
-        picture = self._embed(image)
+        with precision(self._device, self._dtype):
+            picture = self._embed(image)
         segments: dict[int, Segment] = {}
         for indices in _batches(prompts, self._batch_size):
             batch = _tensors([prompts[index] for index in indices], image.shape[:2], picture)
-            logits, scores = picture.decode(batch)
+            logits, scores = self._decode(picture, batch)
             for _ in range(rounds - 1):
-                logits, scores = picture.decode(replace(batch, masks=_best(logits, scores)[0][:, None]))
-            logits, scores = _best(logits, scores)
+                logits, scores = self._decode(picture, replace(batch, masks=logits[:, None]))
             full = picture.full_size(logits[:, None])[:, 0]
             segments |= zip(indices, _segments(full, scores, self._threshold), strict=True)
         return [segments[index] for index in range(len(prompts))]
+
+    def _decode(self, picture: _Picture, prompts: _Prompts) -> tuple[Tensor, Tensor]:
+        """The best mask of each prompt as logits (prompts, side, side), and its predicted IoU (prompts,)."""
+        with precision(self._device, self._dtype):
+            logits, scores = picture.decode(prompts)
+        return _best(logits.float(), scores.float())
 
 
 class SegmentAnything(_Promptable):
@@ -97,7 +104,7 @@ class SegmentAnything(_Promptable):
 
     def __init__(self, model: Any, config: SegmentConfig) -> None:
         super().__init__(config)
-        self._model = model.eval().to(resolve_device(config.device))
+        self._model = model.eval().to(self._device)
         self._threshold = self._model.mask_threshold
         self.name = f"segment_anything/{Path(config.model).name}"
 
@@ -148,7 +155,6 @@ class TransformersSam(_Promptable):
 
     def __init__(self, model: PreTrainedModel, processor: ProcessorMixin, config: SegmentConfig) -> None:
         super().__init__(config)
-        self._device = resolve_device(config.device)
         self._model: Any = model.eval().to(self._device)
         self._processor: Any = processor
         self.name = f"{config.engine}/{config.model}"
@@ -170,7 +176,7 @@ class TransformersSam(_Promptable):
 
 class _TransformersPicture:
     def __init__(self, model: Any, processor: Any, image: Image, device: torch.device) -> None:
-        inputs = processor(images=image, return_tensors="pt")
+        inputs = processor(images=image, return_tensors="pt", device=device)
         self._model, self._processor, self.device = model, processor, device
         # SAM takes padded images and cuts the padding off; SAM 2 takes stretched ones.
         self._sizes = {key: inputs[key] for key in ("original_sizes", "reshaped_input_sizes") if key in inputs}

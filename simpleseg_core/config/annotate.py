@@ -45,6 +45,8 @@ class DetectConfig(RunConfig):
     nms_iou: float = Field(0.7, gt=0, le=1)
     batch_size: int = Field(8, gt=0)
     device: str = "auto"
+    dtype: Literal["float32", "bfloat16"] = "float32"
+    """What matrices are multiplied in; `bfloat16` is several times faster on a GPU and moves scores by a percent."""
 
     @model_validator(mode="after")
     def _vocabulary_is_there(self) -> Self:
@@ -78,6 +80,8 @@ class SegmentConfig(RunConfig):
     batch_size: int = Field(16, gt=0)
     """Prompts of one image that are decoded together."""
     device: str = "auto"
+    dtype: Literal["float32", "bfloat16"] = "float32"
+    """What matrices are multiplied in; `bfloat16` is several times faster on a GPU and moves scores by a percent."""
     clip: str | None = None
     """Hub id or local folder of a CLIP that says how well each crop fits its phrase (for `contour.min_similarity`)."""
 

@@ -111,6 +111,13 @@ def test_every_detection_names_a_phrase_of_the_caption_and_its_place(engine: Det
         assert CAPTION[slice(*item.span)].lower() == item.phrase
 
 
+def test_half_the_digits_give_about_the_same_scores(transformers_engine: TransformersGroundingDino) -> None:
+    rough = TransformersGroundingDino(*tiny_models.grounding_dino(), ALL.model_copy(update={"dtype": "bfloat16"}))
+    scores = [[item.score for item in engine.detect([_picture(0)])[0]] for engine in (transformers_engine, rough)]
+    assert scores[0] != scores[1]
+    assert scores[0] == pytest.approx(scores[1], abs=0.1)
+
+
 def test_a_caption_without_phrases_gives_nothing(engine: Detector) -> None:
     assert engine.detect([_picture(0, caption="")]) == [[]]
 

@@ -207,6 +207,16 @@ def test_a_second_round_is_given_the_mask_of_the_first(image: np.ndarray) -> Non
         np.testing.assert_array_equal(segment.mask, masks[scores.argmax()])
 
 
+@pytest.mark.parametrize(("build", "parts"), [(_sam, tiny_models.sam), (_sam2, tiny_models.sam2)])
+def test_half_the_digits_give_about_the_same_confidence(
+    image: np.ndarray, build: Callable[..., PromptableSegmenter], parts: Callable[[], Any]
+) -> None:
+    rough = TransformersSam(*parts(), SegmentConfig(engine="sam", device="cpu", dtype="bfloat16"))
+    for exact, segment in zip(build(16).segment(image, BOXES), rough.segment(image, BOXES), strict=True):
+        assert segment.predicted_iou == pytest.approx(exact.predicted_iou, abs=0.02)
+        assert segment.predicted_iou != exact.predicted_iou
+
+
 @pytest.mark.parametrize(
     ("prompt", "message"),
     [(Prompt(), "an empty prompt"), (Prompt(mask=np.ones((8, 8), bool)), r"has the shape \(8, 8\), but the image")],
