@@ -12,6 +12,7 @@ from simpleseg_core.config import Config
 from simpleseg_core.config.files import dump_yaml
 from simpleseg_core.data.shards import ImageStore
 from simpleseg_core.evaluation import METRICS, by_kind, by_size, extremes, representative
+from simpleseg_core.report.data_page import read_data_page
 from simpleseg_core.report.panels import Album, Shot
 from simpleseg_core.report.results import MODEL_LABELS, Results
 from simpleseg_core.report.sources import Facts, Sources
@@ -63,7 +64,8 @@ def render_page(results: Results, sources: Sources, facts: Facts, config: Config
         "gallery": list(_gallery(results.rows[main], album, config.seed)),
         "overlays": _overlays(results.rows, album, config.evaluate.overlays),
         "curves": [_curves(stage, curves) for stage, curves in sources.curves.items()],
-        "counts": count_tables(sources.counts),
+        "data": read_data_page(images.folder, sources.summaries, config, album),
+        "counts": count_tables(sources.summaries),
         "stage_metrics": sources.stage_metrics,
         "configuration": dump_yaml(config),
         "bootstrap_samples": config.evaluate.bootstrap_samples,

@@ -57,7 +57,7 @@ class Album:
 
     def shot(self, row: Mapping[str, Any]) -> Shot:
         """A PREDICTIONS row as a picture."""
-        frame = self._frame(row["shard"], row["image"])
+        frame = self.frame(row["shard"], row["image"])
         parsed = parse_polygons(row["answer"])
         truth = mask_to_polygons(true_mask(row), tolerance=0)
         return Shot(
@@ -75,7 +75,8 @@ class Album:
             targets=row["targets"],
         )
 
-    def _frame(self, shard: str, key: str) -> Frame:
+    def frame(self, shard: str, key: str) -> Frame:
+        """An image of a shard, stored in the page when it is first asked for."""
         if (shard, key) not in self.frames:
             picture = self.images.read(shard, key)
             picture.thumbnail((_MAX_SIDE, _MAX_SIDE))

@@ -17,7 +17,11 @@ from simpleseg_core.viz import Curve
 
 _log = logging.getLogger(__name__)
 _TRAINED = ("pretrain", "sft", "rl")
-_COUNTED = {"images/summary.json": "ingest", "polygons/summary.json": "contour", "dataset/composition.json": "dataset"}
+_SUMMARIES = {
+    **dict.fromkeys(("images", "boxes", "masks", "polygons", "descriptions"), "summary.json"),
+    "dataset": "composition.json",
+}
+"""Outputs of data stages -> the JSON that tells what is in them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,19 +44,19 @@ class Sources:
     """Stage -> its curves."""
     stage_metrics: dict[str, dict[str, float]] = field(default_factory=dict)
     """Stage -> headline numbers."""
-    counts: dict[str, Any] = field(default_factory=dict)
-    """`ingest`, `contour`, `dataset` -> the JSON summary that the stage left beside its data."""
+    summaries: dict[str, Mapping[str, Any]] = field(default_factory=dict)
+    """`images`, `boxes`, ..., `dataset` -> the JSON summary that the stage left beside its data."""
 
 
 def read_sources(data: Path, reports: Path) -> Sources:
     """Curves (`reports/curves`), metrics (`reports/metrics`) and summaries (under `data`), as far as they exist."""
     curves = {name: read_curves(reports / "curves" / f"{name}.csv") for name in _TRAINED}
     metrics = {file.stem: _json(file) for file in sorted((reports / "metrics").glob("*.json"))}
-    counts = {stage: _json(data / name) for name, stage in _COUNTED.items()}
+    summaries = {output: _json(data / output / name) for output, name in _SUMMARIES.items()}
     return Sources(
         {name: found for name, found in curves.items() if found},
         {name: found for name, found in metrics.items() if isinstance(found, dict) and found},
-        {name: found for name, found in counts.items() if found},
+        {name: found for name, found in summaries.items() if found},
     )
 
 

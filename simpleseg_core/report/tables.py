@@ -4,9 +4,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from simpleseg_core.annotate import funnel
-
-_TITLES = {"ingest": "Images fetched", "contour": "Instances: the filters", "dataset": "Dataset"}
+_TITLES = {"images": "What became of the rows of metadata", "dataset": "Leakage"}
+_SHOWN = {"images": ("status",), "dataset": ("leaked_images", "leakage")}
+"""Parts of the summaries that have no picture on the page."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,16 +16,20 @@ class Table:
     title: str
     columns: tuple[str, ...]
     rows: tuple[tuple[object, ...], ...]
-    largest: float | None = None
-    """Where the second column holds counts: what a full bar beside them stands for."""
 
 
-def count_tables(counts: Mapping[str, Any]) -> dict[str, list[Table]]:
-    """Title -> tables of a stage's JSON summary: its numbers together, then each table or mapping inside it."""
-    return {
-        _TITLES[stage]: [_funnel(found)] if stage == "contour" and "detected" in found else list(tables("", found))
-        for stage, found in counts.items()
-    }
+def count_tables(summaries: Mapping[str, Any]) -> dict[str, list[Table]]:
+    """Title -> tables of what the JSON summaries of `images` and `dataset` say of refused and of leaked images."""
+    chosen = {output: {key: summaries.get(output, {}).get(key) for key in keys} for output, keys in _SHOWN.items()}
+    found = {output: [table for value in parts.values() for table in _any(value)] for output, parts in chosen.items()}
+    return {_TITLES[output]: shown for output, shown in found.items() if shown}
+
+
+def _any(value: object) -> Iterator[Table]:
+    if isinstance(value, dict):
+        yield from tables("", value)
+    elif isinstance(value, list) and value and all(isinstance(row, dict) for row in value):
+        yield _records("", value)
 
 
 def tables(title: str, value: Mapping[str, Any]) -> Iterator[Table]:
@@ -41,22 +45,10 @@ def tables(title: str, value: Mapping[str, Any]) -> Iterator[Table]:
             yield _records(name, each)
 
 
-def _funnel(counts: Mapping[str, Any]) -> Table:
-    """What each filter dropped and what was left."""
-    rows = tuple((row["filter"], row["kept"], row["dropped"]) for row in funnel(int(counts["detected"]), counts))
-    return Table("", ("filter", "kept", "dropped"), rows, float(counts["detected"]))
-
-
 def _pairs(title: str, values: Mapping[str, Any]) -> Table:
-    counts = [value for value in values.values() if _is_count(value)]
-    largest = max(counts) if len(counts) == len(values) > 1 else None
-    return Table(title, ("", ""), tuple((key.replace("_", " "), value) for key, value in values.items()), largest)
+    return Table(title, ("", ""), tuple((key.replace("_", " "), value) for key, value in values.items()))
 
 
 def _records(title: str, rows: Sequence[Mapping[str, Any]]) -> Table:
     columns = tuple(dict.fromkeys(key for row in rows for key in row))
     return Table(title, columns, tuple(tuple(row.get(column, "") for column in columns) for row in rows))
-
-
-def _is_count(value: object) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool) and float(value).is_integer()

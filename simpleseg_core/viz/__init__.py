@@ -1,6 +1,7 @@
 """Pictures for people: overlays of masks on images, sheets of probes, and plots."""
 
 from simpleseg_core.viz._annotated import Tagged, draw_annotated
+from simpleseg_core.viz._data_plots import funnel_picture, funnel_svg, histogram_svg
 from simpleseg_core.viz._instances import InstanceView, draw_instance, instance_sheet
 from simpleseg_core.viz._overlay import PREDICTION_COLOUR, TRUTH_COLOUR, Picture, draw_overlay, upscale
 from simpleseg_core.viz._plots import Curve, curves_svg, intervals_svg, series_colour, success_svg
@@ -8,6 +9,6 @@ from simpleseg_core.viz._sheets import Probe, contact_sheet, probe_sheet
 
 __all__ = [
     "PREDICTION_COLOUR", "TRUTH_COLOUR", "Curve", "InstanceView", "Picture", "Probe", "Tagged", "contact_sheet",
-    "curves_svg", "draw_annotated", "draw_instance", "draw_overlay", "instance_sheet", "intervals_svg", "probe_sheet",
-    "series_colour", "success_svg", "upscale",
+    "curves_svg", "draw_annotated", "draw_instance", "draw_overlay", "funnel_picture", "funnel_svg", "histogram_svg",
+    "instance_sheet", "intervals_svg", "probe_sheet", "series_colour", "success_svg", "upscale",
 ]  # fmt: skip

@@ -55,7 +55,7 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
         "reports/metrics/broken.json": "{",
         "data/images/summary.json": '{"status": {"ok": 280, "timed_out": 20}}',
         "data/polygons/summary.json": '{"detected": 900, "area": 150, "kept": 750}',
-        "data/dataset/composition.json": '{"sft": [{"source": "refshapes", "rows": 1234}]}',
+        "data/dataset/composition.json": '{"composition": [{"table": "sft", "source": "refshapes", "turns": 1234}]}',
     }
     for name, text in files.items():
         (root / name).parent.mkdir(parents=True, exist_ok=True)
