@@ -148,6 +148,22 @@ def test_a_body_shorter_than_announced_is_a_lost_connection(server: Server) -> N
     assert reason(server, "/short") == "connection_lost"
 
 
+def test_a_body_longer_than_announced_does_not_answer_the_next_request(server: Server) -> None:
+    smuggled = b"HTTP/1.1 200 OK\r\nContent-Type: image/jpeg\r\nContent-Length: 4\r\n\r\nevil"
+
+    async def long(exchange: Exchange) -> None:
+        await exchange.send(jpeg(1) + smuggled, headers={"Content-Length": str(len(jpeg(1)))})
+
+    server.routes["/long.jpg"] = long
+    server.image("/next.jpg", jpeg(2))
+
+    async def run() -> list[bytes]:
+        async with Fetcher(IngestConfig(honour_robots=False, allowed_private_hosts=(server.address,))) as fetcher:
+            return [(await fetcher.fetch(fetcher.check(server.url(path)))).body for path in ("/long.jpg", "/next.jpg")]
+
+    assert asyncio.run(run()) == [jpeg(1), jpeg(2)]
+
+
 def test_a_reset_is_a_lost_connection(server: Server) -> None:
     async def reset(exchange: Exchange) -> None:
         await exchange.raw(b"HTTP/1.1 200 OK\r\nContent-Type: image/jpeg\r\nContent-Length: 5000\r\n\r\nabc")
