@@ -96,50 +96,71 @@ def _prompt(
     }
 
 
-def composition(tables: Mapping[str, Iterable[Row]]) -> list[dict[str, object]]:
-    """How many turns on how many images each source and task gives to every table, and their share of its turns."""
-    turns: Counter[tuple[str, str, str]] = Counter()
-    images: dict[tuple[str, str, str], set[str]] = {}
-    for name, rows in tables.items():
+class Composition:
+    """Counts what goes into the tables while it is written: turns and images by source and task, answers by length."""
+
+    def __init__(self, count: Count = token_count) -> None:
+        self._count = count
+        self._turns: Counter[tuple[str, str, str]] = Counter()
+        self._images: dict[tuple[str, str, str], set[str]] = {}
+        self.rows: Counter[str] = Counter()
+        """Rows of each table."""
+        self.lengths: dict[str, Counter[int]] = {}
+        """Table of conversations -> tokens of an answer -> how many answers have so many."""
+
+    def watch(self, table: str, rows: Iterable[Row]) -> Iterator[Row]:
+        """Pass the rows of a table on; prompts count as turns."""
+        self.rows[table] = 0
         for row in rows:
+            self.rows[table] += 1
             for task in [turn["task"] for turn in row["turns"]] if "turns" in row else [row["task"]]:
-                turns[name, row["source"], task] += 1
-                images.setdefault((name, row["source"], task), set()).add(row["image"])
-    totals: Counter[str] = Counter()
-    for (table, _, _), number in turns.items():
-        totals[table] += number
-    return [
-        {"table": table, "source": source, "task": task, "images": len(images[table, source, task])}
-        | {"turns": number, "share": round(number / totals[table], 4)}
-        for (table, source, task), number in sorted(turns.items())
-    ]
+                self._turns[table, row["source"], task] += 1
+                self._images.setdefault((table, row["source"], task), set()).add(row["image"])
+            if "turns" in row:
+                found = self.lengths.setdefault(table, Counter())
+                found.update(self._count(turn["answer"]) for turn in row["turns"])
+            yield row
+
+    def table(self) -> list[dict[str, object]]:
+        """How many turns on how many images each source and task gives to every table, and their share of its turns."""
+        totals: Counter[str] = Counter()
+        for (name, _, _), number in self._turns.items():
+            totals[name] += number
+        return [
+            {"table": name, "source": source, "task": task, "images": len(self._images[name, source, task])}
+            | {"turns": number, "share": round(number / totals[name], 4)}
+            for (name, source, task), number in sorted(self._turns.items())
+        ]
 
 
-def answer_lengths(rows: Iterable[Row], count: Count = token_count) -> list[int]:
-    """Tokens of every answer."""
-    return [count(turn["answer"]) for row in rows for turn in row["turns"]]
+def length_statistics(lengths: Mapping[int, int], limit: int) -> dict[str, float]:
+    """Mean, median, 95th percentile and maximum of answer lengths, and how many stay over the limit.
 
-
-def length_statistics(lengths: Sequence[int], limit: int) -> dict[str, float]:
-    """Mean, median, 95th percentile and maximum of answer lengths, and how many stay over the limit."""
-    known = lengths or [0]
+    Args:
+        lengths: tokens -> how many answers have so many.
+    """
+    known = lengths or {0: 1}
+    values = np.repeat(list(known), list(known.values()))
     return {
-        "mean": float(np.mean(known)),
-        "median": float(np.median(known)),
-        "p95": float(np.percentile(known, 95)),
-        "max": float(max(known)),
-        "over_limit": float(sum(length > limit for length in lengths)),
+        "mean": float(values.mean()),
+        "median": float(np.median(values)),
+        "p95": float(np.percentile(values, 95)),
+        "max": float(values.max()),
+        "over_limit": float((values > limit).sum()),
     }
 
 
-def length_histogram(lengths: Mapping[str, Sequence[int]]) -> list[dict[str, object]]:
+def length_histogram(lengths: Mapping[str, Mapping[int, int]]) -> list[dict[str, object]]:
     """Answers of each table by length, in bins of one width: rows of first and last number of tokens, and counts."""
-    longest = max((max(found, default=0) for found in lengths.values()), default=0)
+    longest = max((length for found in lengths.values() for length in found), default=0)
     width = next(step for step in _BIN_WIDTHS if longest < _BINS * step)
     rows: list[dict[str, object]] = []
     for first in range(0, longest + 1, width):
-        counts = {name: sum(first <= n < first + width for n in found) for name, found in lengths.items()}
-        rows.append({"tokens": f"{first}-{first + width - 1}", **counts})
+        bins = range(first, first + width)
+        rows.append(
+            {"tokens": f"{first}-{bins[-1]}"}
+            | {name: sum(found.get(length, 0) for length in bins) for name, found in lengths.items()}
+        )
     return rows
 
 

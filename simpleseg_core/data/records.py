@@ -5,7 +5,8 @@ Boxes and points are normalised to [0, 1] on pixel edges (x right, y down); boxe
 (`rle_counts`, with `height` and `width` in pixels).
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from simpleseg_core.files import replacing
+
+ROW_GROUP = 10_000
+"""Rows held in memory while a table is written."""
 
 _IMAGE = [("image", pa.string()), ("shard", pa.string()), ("width", pa.int32()), ("height", pa.int32())]
 _BOX = [("box", pa.list_(pa.float64(), 4)), ("score", pa.float32())]
@@ -132,10 +136,14 @@ PREDICTIONS = pa.schema(
 )
 
 
-def write_table(rows: Sequence[dict[str, Any]], schema: pa.Schema, path: Path) -> None:
-    """Write rows to a parquet file at once or not at all: a temporary file is renamed into place."""
-    with replacing(path) as partial:
-        pq.write_table(pa.Table.from_pylist(list(rows), schema=schema), partial, compression="zstd")
+def write_table(rows: Iterable[dict[str, Any]], schema: pa.Schema, path: Path) -> None:
+    """Write rows to a parquet file at once or not at all, a row group of `ROW_GROUP` at a time as they come."""
+    with replacing(path) as partial, pq.ParquetWriter(partial, schema, compression="zstd") as writer:
+        stream = iter(rows)
+        part = list(islice(stream, ROW_GROUP))
+        while part:
+            writer.write_table(pa.Table.from_pylist(part, schema=schema))
+            part = list(islice(stream, ROW_GROUP))
 
 
 def read_rows(path: Path, schema: pa.Schema) -> list[dict[str, Any]]:

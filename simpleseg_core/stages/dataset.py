@@ -10,9 +10,8 @@ from pathlib import Path
 from simpleseg_core.config import Config, ReferringConfig
 from simpleseg_core.data.coco import is_held_out
 from simpleseg_core.data.compose import (
+    Composition,
     Row,
-    answer_lengths,
-    composition,
     length_histogram,
     length_statistics,
     pretrain_rows,
@@ -71,15 +70,14 @@ def run(config: Config, inputs: Inputs, outputs: Outputs, context: Context) -> S
     if sets:
         worlds.append(_referring(config, sets, outputs["dataset"], context.progress))
     leakage = LeakageFilter(drop=config.dataset.leakage_filter)
-    annotations = described_views(described, phashes)
-    tables: dict[str, Sequence[Row]] = {}
-    plan = _tables(worlds, annotations, leakage, counter, config)
+    composition = Composition(counter.count)
     context.progress.start(sum(len(world.benchmarks) for world in worlds) + 3, "tables")
-    for name, rows in plan:
-        tables[name] = list(rows)
-        _write(name, tables[name], outputs["dataset"])
+    for name, rows in _tables(worlds, described_views(described, phashes), leakage, counter, config):
+        _write(name, composition.watch(name, rows), outputs["dataset"])
+        if not composition.rows[name]:
+            _log.warning("%s is empty: loosen the filters of `contour`, or raise the sizes under `data`", name)
         context.progress.advance()
-    return _result(tables, leakage, counter, config, outputs["dataset"])
+    return _result(composition, leakage, counter, config, outputs["dataset"])
 
 
 def _sources(config: Config) -> list[str]:
@@ -185,20 +183,18 @@ def _lots(sets: Sequence[ReferringSet], seed: int, packed: Mapping[str, Packed])
         yield from referring_views([image], name, packed)
 
 
-def _write(name: str, rows: Sequence[Row], folder: Path) -> None:
+def _write(name: str, rows: Iterable[Row], folder: Path) -> None:
     if "/" in name:
         write_table(rows, PROMPTS, folder / "benchmarks" / f"{name.replace('/', '-')}.parquet")
     else:
         write_table(rows, PROMPTS if name == "rl" else CONVERSATIONS, folder / f"{name}.parquet")
-    if not rows:
-        _log.warning("%s is empty: loosen the filters of `contour`, or raise the sizes under `data`", name)
 
 
 def _result(
-    tables: Mapping[str, Sequence[Row]], leakage: LeakageFilter, counter: TokenCounter, config: Config, folder: Path
+    composition: Composition, leakage: LeakageFilter, counter: TokenCounter, config: Config, folder: Path
 ) -> StageResult:
-    table, leaks, limit = composition(tables), leakage.rows(), config.dataset.max_answer_tokens
-    lengths = {name: answer_lengths(tables[name], counter.count) for name in ("pretrain", "sft")}
+    table, leaks, limit = composition.table(), leakage.rows(), config.dataset.max_answer_tokens
+    lengths: dict[str, Mapping[int, int]] = {name: composition.lengths.get(name, {}) for name in ("pretrain", "sft")}
     tokens = {name: length_statistics(found, limit) for name, found in lengths.items()}
     histogram, leaked = length_histogram(lengths), dict(sorted(leakage.found.items()))
     summary = {"composition": table, "leakage": leaks, "leaked_images": leaked, "tokenizer": counter.name}
@@ -207,7 +203,7 @@ def _result(
     write_json(folder / "composition.json", summary | {"settings": settings})
     for title, rows in (("composition", table), ("leakage", leaks), (f"answers by {counter.name}", histogram)):
         _log.info("%s\n%s", title, _as_text(rows))
-    metrics = {f"{name.replace('/', '_')}_rows": float(len(rows)) for name, rows in tables.items()}
+    metrics = {f"{name.replace('/', '_')}_rows": float(count) for name, count in composition.rows.items()}
     metrics |= {"leaked_images": float(sum(leaked.values())), "sft_answer_tokens": tokens["sft"]["mean"]}
     return StageResult(metrics=metrics, tables={"composition": table, "leakage": leaks, "answer_lengths": histogram})
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from simpleseg_core.config import Config, ContourConfig
-from simpleseg_core.data.compose import composition, pretrain_rows, prompt_rows, sft_rows
+from simpleseg_core.data.compose import Composition, pretrain_rows, prompt_rows, sft_rows
 from simpleseg_core.data.refshapes import scene
 from simpleseg_core.data.shards import ImageStore
 from simpleseg_core.data.views import ViewedImage, annotated_views, described_views, scene_views
@@ -78,7 +78,11 @@ def test_rows_of_an_image_do_not_depend_on_the_images_before_it(images: list[Vie
 def test_the_composition_counts_turns_by_table_source_and_task(images: list[ViewedImage]) -> None:
     sft, rl = list(sft_rows(images, CONFIG)), list(prompt_rows(images, CONFIG))
     row = {"source": "refshapes", "task": "text->mask", "images": 6, "turns": len(rl), "share": 1.0}
-    assert composition({"sft": sft, "rl": rl}) == [{"table": "rl", **row}, {"table": "sft", **row}]
+    composition = Composition()
+    assert [list(composition.watch("sft", sft)), list(composition.watch("rl", rl))] == [sft, rl]
+    assert composition.table() == [{"table": "rl", **row}, {"table": "sft", **row}]
+    assert composition.rows == {"sft": len(sft), "rl": len(rl)}
+    assert sum(composition.lengths["sft"].values()) == len(rl)
 
 
 def _annotated_row(annotations: list[dict[str, object]]) -> dict[str, object]:

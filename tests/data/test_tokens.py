@@ -45,11 +45,11 @@ def test_a_broken_tokenizer_is_named(tmp_path: Path) -> None:
 
 
 def test_lengths_are_summed_up_and_binned() -> None:
-    lengths = {"sft": [3, 90, 90, 139], "pretrain": []}
+    lengths = {"sft": {3: 1, 90: 2, 139: 1}, "pretrain": dict[int, int]()}
     rows = length_histogram(lengths)
     assert rows[0] == {"tokens": "0-9", "sft": 1, "pretrain": 0}
     assert {row["tokens"]: row["sft"] for row in rows if row["sft"]} == {"0-9": 1, "90-99": 2, "130-139": 1}
     assert len(rows) == 14
     found = length_statistics(lengths["sft"], limit=100)
     assert (found["median"], found["max"], found["over_limit"]) == (90, 139, 1)
-    assert length_statistics([], 100)["max"] == 0
+    assert length_statistics({}, 100)["max"] == 0
