@@ -1,7 +1,8 @@
 """Our downloader against img2dataset: the same files from the same local server, with the same number of processes.
 
     python benchmarks/ingest.py --peer PYTHON [--images 3000] [--modes keep resize] [--json FILE]
-    python benchmarks/ingest.py --scale 10000 100000          ours alone: memory and time against the number of rows
+    python benchmarks/ingest.py --scale 10000 100000          ours alone: memory and time against the rows fetched
+    python benchmarks/ingest.py --filtered 100000 1000000     the same against rows that a filter refuses
 
 PYTHON is the interpreter of a virtual environment that has img2dataset:
 `python3.11 -m venv peer && peer/bin/pip install img2dataset`.
@@ -155,7 +156,7 @@ async def serve(folder: Path, case: Case) -> None:
                 request = await reader.readuntil(b"\r\n\r\n")
                 path = request.split(b" ", 2)[1].decode()
                 if path == _SPAN:
-                    writer.write(b"HTTP/1.0 200 OK\r\n\r\n%f" % (moments[-1] - moments[0]))
+                    writer.write(b"HTTP/1.0 200 OK\r\n\r\n%f" % (moments[-1] - moments[0] if moments else 0))
                     moments.clear()
                     return
                 moments.append(time.monotonic())
@@ -186,13 +187,13 @@ def download(table: Path, output: Path, port: int, mode: str) -> None:
         retries=0,
         timeout_s=_TIMEOUT_S,
         shard_size=500,
-        resize="keep" if mode == "keep" else "longest",
+        resize="longest" if mode == "resize" else "keep",
         image_size=_RESIZED,
         allowed_private_hosts=(f"127.0.0.1:{port}",),
     )
     work = output.with_name("work")
     work.mkdir(exist_ok=True)
-    web = WebConfig(metadata=str(table), filters=FilterConfig(max_punsafe="off"))
+    web = WebConfig(metadata=str(table), filters=FilterConfig(max_punsafe=0.5))
     print(json.dumps(ingest(Job("benchmark", web.filters, limits, output, work), read_metadata(web), _Silent())))
 
 
@@ -291,7 +292,7 @@ def download_once(name: str, case: Case, port: int, rows: int, peer: str, folder
     with urllib.request.urlopen(f"http://127.0.0.1:{port}{_SPAN}") as answer:
         seconds = float(answer.read())
     result = Result(name, case, rows, _statuses(output), seconds, usage.cpu_seconds, usage.peak_mib)
-    whole = sum(case.fault(number) is None for number in range(rows))
+    whole = 0 if case.mode == "filtered" else sum(case.fault(number) is None for number in range(rows))
     if result.images != whole:
         raise SystemExit(f"{name} has {result.images} images of {whole}: {result.status}; see {output}.log")
     return result
@@ -301,8 +302,12 @@ def _command(name: str, case: Case, port: int, count: int, output: Path, peer: s
     """The command line of a downloader, and the table of URLs that it needs."""
     output.mkdir(parents=True)
     table = output.with_suffix(".table")
-    rows = [{"URL": f"http://127.0.0.1:{port}/{i}.jpg", "TEXT": f"caption {i}"} for i in range(count)]
-    pq.write_table(pa.Table.from_pylist(rows), table)
+    columns = {
+        "URL": [f"http://127.0.0.1:{port}/{number}.jpg" for number in range(count)],
+        "TEXT": [f"caption {number}" for number in range(count)],
+        "punsafe": np.full(count, 0.9 if case.mode == "filtered" else 0.1),
+    }
+    pq.write_table(pa.table(columns), table)
     if name == "simpleseg":
         return [sys.executable, __file__, "--download", str(table), str(output), str(port), case.mode]
     return _peer_command(peer, table, output, case.mode)
@@ -316,6 +321,7 @@ def main() -> None:
     parser.add_argument("--latencies", nargs="+", type=int, default=[0, 50])
     parser.add_argument("--failures", nargs="+", type=float, default=[0.0, 0.2])
     parser.add_argument("--scale", nargs="+", type=int, metavar="ROWS", help="our memory and time for so many rows")
+    parser.add_argument("--filtered", nargs="+", type=int, metavar="ROWS", help="the same for rows that are refused")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--json", type=Path)
     parser.add_argument("--measure", nargs=argparse.REMAINDER, help=argparse.SUPPRESS)
@@ -329,11 +335,15 @@ def main() -> None:
     elif options.download:
         table, output, port, mode = options.download
         download(Path(table), Path(output), int(port), mode)
-    elif not options.peer and not options.scale:
-        parser.error("name the interpreter of an environment with img2dataset (--peer PYTHON), or --scale ROWS")
+    elif not (options.peer or options.scale or options.filtered):
+        parser.error("name the interpreter of an environment with img2dataset: --peer PYTHON")
     else:
         with tempfile.TemporaryDirectory() as folder:
-            results = [*_scale(options, Path(folder)), *_compare(options, Path(folder))]
+            results = [
+                *_scale(options.scale, "keep", Path(folder)),
+                *_scale(options.filtered, "filtered", Path(folder)),
+            ]
+            results += _compare(options, Path(folder))
         if options.json:
             options.json.write_text(json.dumps([asdict(result) for result in results], indent=2) + "\n")
 
@@ -364,19 +374,20 @@ def _compare(options: argparse.Namespace, folder: Path) -> Iterator[Result]:
         yield from (ours, theirs)
 
 
-def _scale(options: argparse.Namespace, folder: Path) -> Iterator[Result]:
-    """Ours on tables of growing size, all of it fetched, from tiny images."""
-    if not options.scale:
+def _scale(sizes: list[int] | None, mode: str, folder: Path) -> Iterator[Result]:
+    """Ours on tables of growing size: all of it fetched, from tiny images, or all of it refused by a filter."""
+    if not sizes:
         return
-    site, case = folder / "tiny", Case("keep", 0, 0)
-    write_site(site, max(options.scale), _TINY)
-    print("| rows fetched | seconds | CPU s | CPU s per 1,000 | peak memory, MiB |\n|---|---|---|---|---|")
+    site, case = folder / f"site-{mode}", Case(mode, 0, 0)
+    write_site(site, max(sizes) if mode == "keep" else 1, _TINY)
+    print(f"| rows ({mode}) | seconds | CPU s | CPU s per 1,000 | peak memory, MiB |\n|---|---|---|---|---|")
     with _server(site, case) as port:
-        for rows in options.scale:
-            result = download_once("simpleseg", case, port, rows, "", folder / f"scale{rows}")
+        for rows in sizes:
+            start = time.monotonic()
+            result = download_once("simpleseg", case, port, rows, "", folder / f"{mode}{rows}")
             print(
-                f"| {rows:,} | {result.seconds:.0f} | {result.cpu_seconds:.0f} | {result.cpu_per_thousand:.2f} "
-                f"| {result.peak_mib:.0f} |",
+                f"| {rows:,} | {time.monotonic() - start:.0f} | {result.cpu_seconds:.0f} "
+                f"| {result.cpu_per_thousand:.2f} | {result.peak_mib:.0f} |",
                 flush=True,
             )
             yield result
