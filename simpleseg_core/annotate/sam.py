@@ -240,7 +240,8 @@ def _tensors(prompts: Sequence[Prompt], image_size: tuple[int, ...], picture: _P
     first = prompts[0]
     boxes = points = labels = masks = None
     if first.box is not None:
-        boxes = _tensor([np.reshape(item.box, (2, 2)) * scale for item in prompts], picture).flatten(1)
+        corners = [np.reshape(item.box, (2, 2)) * scale for item in prompts if item.box is not None]
+        boxes = _tensor(corners, picture).flatten(1)
     if first.points or first.outside:
         points = _tensor([np.array([*item.points, *item.outside]) * scale for item in prompts], picture)
         signs = [1] * len(first.points) + [0] * len(first.outside)

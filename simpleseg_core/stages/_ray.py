@@ -46,11 +46,12 @@ def _run(step: Step, shards: Sequence[Path], schema: pa.Schema, workers: int, gp
     ray.data.DataContext.get_current().enable_progress_bars = False
     logging.getLogger("ray.data").setLevel(logging.WARNING)  # reading the context sets it too
     items = [{"path": str(path)} for path in shards]
+    engine: Any = _Engine  # Ray's types know functions only
     pool = ray.data.ActorPoolStrategy(size=workers, max_tasks_in_flight_per_actor=_AHEAD)
     done = (
         ray.data.from_items(items, override_num_blocks=len(items))
         .flat_map(_Loader(step, schema).load, num_cpus=_LOADER_CPUS)
-        .map(_Engine, fn_constructor_args=(step,), compute=pool, num_cpus=1, num_gpus=gpus)
+        .map(engine, fn_constructor_args=(step,), compute=pool, num_cpus=1, num_gpus=gpus)
     )
     for row in done.iter_rows():
         yield row["done"]
