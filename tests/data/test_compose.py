@@ -1,13 +1,17 @@
 """From images to tables: gold masks, composition, and no benchmark image in training."""
 
 import json
+import math
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from simpleseg_core.config import Config, ContourConfig
-from simpleseg_core.data.compose import Composition, pretrain_rows, prompt_rows, sft_rows
+from simpleseg_core.data.compose import Composition, pretrain_rows, prompt_rows, sft_rows, visits
 from simpleseg_core.data.refshapes import scene
 from simpleseg_core.data.shards import ImageStore
 from simpleseg_core.data.views import ViewedImage, annotated_views, described_views, scene_views
@@ -83,6 +87,24 @@ def test_the_composition_counts_turns_by_table_source_and_task(images: list[View
     assert composition.table() == [{"table": "rl", **row}, {"table": "sft", **row}]
     assert composition.rows == {"sft": len(sft), "rl": len(rl)}
     assert sum(composition.lengths["sft"].values()) == len(rl)
+
+
+@given(weight=st.floats(0, 4), passes=st.integers(1, 3))
+def test_an_image_is_visited_as_often_as_its_source_weighs(
+    images: list[ViewedImage], weight: float, passes: int
+) -> None:
+    dataset = CONFIG.dataset.model_copy(update={"source_weights": {"refshapes": weight}, "passes": passes})
+    config = CONFIG.model_copy(update={"dataset": dataset})
+    found = [visits(item, config, "sft", passes) for item in images]
+    assert {math.floor(weight * passes), math.ceil(weight * passes)} >= set(found)
+    assert found == [visits(item, config, "sft", passes) for item in images]
+
+
+def test_a_fraction_of_a_visit_goes_to_that_share_of_the_images(images: list[ViewedImage]) -> None:
+    dataset = CONFIG.dataset.model_copy(update={"source_weights": {"refshapes": 1.3}})
+    config = CONFIG.model_copy(update={"dataset": dataset})
+    found = [visits(replace(images[0], image=str(number)), config, "sft") for number in range(2000)]
+    assert np.mean(found) == pytest.approx(1.3, abs=0.04)
 
 
 def _annotated_row(annotations: list[dict[str, object]]) -> dict[str, object]:
