@@ -44,6 +44,7 @@ def use_prefect_of(workspace: Workspace) -> str | None:
     """
     os.environ.setdefault("PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL", "CRITICAL")  # the terminal has its own display
     os.environ.setdefault("PREFECT_LOGGING_TO_API_WHEN_MISSING_FLOW", "ignore")
+    os.environ.setdefault("PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS", str(int(_START_S)))
     stop_orphans()
     os.environ[_OWNER] = str(os.getpid())
     if any(variable in os.environ for variable in _OWN_PREFECT):
