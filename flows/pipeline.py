@@ -18,7 +18,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from flows.display import display
 from flows.edit import edit_params
 from flows.servers import running_servers
-from flows.tables import benchmark_rows, funnel_rows, headline_metrics
+from flows.tables import benchmark_rows, funnel_plot, funnel_rows, headline_metrics
 from simpleseg_core.config import Config
 from simpleseg_core.config.files import load_config
 from tasks.data_version import Graph, Outcome, cure_stale_locks, out_of_date, read_graph
@@ -169,6 +169,7 @@ def _report(workspace: Workspace, result: PipelineResult) -> PipelineResult:
         )
     if funnel := funnel_rows(workspace):
         create_table_artifact(funnel, key="filter-funnel", description="Why instances were kept or dropped")
+        create_markdown_artifact(funnel_plot(funnel), key="filter-funnel-plot", description="What each filter dropped")
     servers = running_servers(workspace)
     if servers and result.mlflow_run:
         create_link_artifact(servers.mlflow, key="mlflow", link_text="MLflow", description=f"Run {result.mlflow_run}")

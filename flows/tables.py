@@ -1,7 +1,11 @@
 """The tables that people look at after a run, read from what the stages have written."""
 
+from base64 import b64encode
 from collections.abc import Iterator
+from io import BytesIO
 from typing import Any
+
+from PIL import Image
 
 from simpleseg_core.files import read_state
 from tasks.workspace import Workspace
@@ -34,6 +38,15 @@ def funnel_rows(workspace: Workspace) -> list[dict[str, Any]]:
     """The filter funnel of the contour stage."""
     tables = read_state(workspace.tracking("contour") / "tables.json")
     return list(tables.get("funnel", ()))
+
+
+def funnel_plot(rows: list[dict[str, Any]]) -> str:
+    """The plot of a filter funnel as Markdown with the picture inside: Prefect keeps no files."""
+    from simpleseg_core.viz import funnel_picture  # matplotlib takes half a second
+
+    buffer = BytesIO()
+    Image.fromarray(funnel_picture(rows)).save(buffer, format="PNG", optimize=True)
+    return f"![What each filter dropped](data:image/png;base64,{b64encode(buffer.getvalue()).decode('ascii')})"
 
 
 def _results(workspace: Workspace) -> Iterator[tuple[str, str, dict[str, Any]]]:

@@ -126,6 +126,10 @@ class StageRun:
             self.store.client.log_text(self.run_id, _csv(rows), f"tables/{_file_name(name)}.csv")
         for path in result.images.values():
             self.store.client.log_artifact(self.run_id, str(path), "images")
+        if funnel := result.tables.get("funnel"):
+            from simpleseg_core.viz import funnel_picture  # matplotlib takes half a second, and most stages need none
+
+            self.store.client.log_image(self.run_id, funnel_picture(funnel), "images/funnel.png")
 
 
 @contextmanager

@@ -74,6 +74,9 @@ class DataPage:
     counts: list[StageCount]
     funnel_rows: list[dict[str, object]]
     plots: list[Markup]
+    """The funnel, and how well polygons say masks."""
+    lengths: Markup | None
+    """The lengths of answers."""
     mixes: dict[str, list[Share]]
     """Licences, collections and hosts of the images."""
     examples: dict[str, list[InstanceShot]]
@@ -98,11 +101,12 @@ def read_data_page(data: Path, summaries: Mapping[str, Json], config: Config, al
     trips = _roundtrips(data)
     plots = [funnel_svg(rows)] if rows else []
     plots += [_roundtrip_plot(trips, config)] if len(trips) else []
-    plots += _length_plots(dataset, config)
+    lengths = _length_plot(dataset, config)
     return DataPage(
         counts=list(_counts(summaries, composition)),
         funnel_rows=rows,
         plots=[Markup(plot) for plot in plots],  # noqa: S704 (matplotlib has escaped every text in it)
+        lengths=Markup(lengths) if lengths else None,  # noqa: S704 (here too)
         mixes={name: shares for name, shares in _mixes(data).items() if shares},
         examples=_examples(data, config.seed, album),
         composition=composition,
@@ -147,18 +151,18 @@ def _roundtrip_plot(trips: NDArray[np.float64], config: Config) -> str:
     return histogram_svg(edges, {"instances": counts}, title, "IoU of mask and polygons", marker=(bound, "least kept"))
 
 
-def _length_plots(dataset: Json, config: Config) -> list[str]:
+def _length_plot(dataset: Json, config: Config) -> str:
     """The histogram of answer lengths, from rows {"tokens": "first-last", table: count, ...}."""
     rows = [row for row in dataset.get("answer_lengths", ()) if isinstance(row, dict) and "-" in str(row.get("tokens"))]
     names = [name for name in (rows[0] if rows else {}) if name != "tokens" and any(row.get(name) for row in rows)]
     if not names:
-        return []
+        return ""
     edges = [int(str(row["tokens"]).partition("-")[0]) for row in rows]
     edges.append(int(str(rows[-1]["tokens"]).partition("-")[2]) + 1)
     limit = config.dataset.max_answer_tokens
     marker = (float(limit), "limit") if limit <= edges[-1] else None
     series = {name: [row[name] for row in rows] for name in names}
-    return [histogram_svg(edges, series, "Length of the answers", "tokens", "answers", marker)]
+    return histogram_svg(edges, series, "Length of the answers", "tokens", "answers", marker)
 
 
 def _mixes(data: Path) -> dict[str, list[Share]]:

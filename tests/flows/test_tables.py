@@ -1,8 +1,12 @@
 """The tables after a run, from the files that the stages write."""
 
+from base64 import b64decode
+from io import BytesIO
 from pathlib import Path
 
-from flows.tables import benchmark_rows, funnel_rows, headline_metrics
+from PIL import Image
+
+from flows.tables import benchmark_rows, funnel_plot, funnel_rows, headline_metrics
 from simpleseg_core.files import write_json
 from tasks.workspace import Workspace
 
@@ -27,3 +31,10 @@ def test_before_the_first_run_there_is_nothing(tmp_path: Path) -> None:
     assert benchmark_rows(Workspace(tmp_path)) == []
     assert funnel_rows(Workspace(tmp_path)) == []
     assert headline_metrics(Workspace(tmp_path)) == {}
+
+
+def test_the_funnel_is_a_picture_inside_its_markdown() -> None:
+    text = funnel_plot([{"filter": "detected", "dropped": 0, "kept": 8}, {"filter": "area", "dropped": 3, "kept": 5}])
+    before, _, data = text.removesuffix(")").partition("(data:image/png;base64,")
+    assert before == "![What each filter dropped]"
+    assert Image.open(BytesIO(b64decode(data))).width > 600

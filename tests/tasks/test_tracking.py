@@ -50,10 +50,8 @@ def test_a_stage_leaves_a_child_with_curves_pictures_tables_and_lineage(
             run.tracker.metrics({"loss": 1.0 / (step + 1), "iou@0.5": step}, step)
         run.tracker.image("probe/0", np.zeros((8, 8, 3), np.uint8), 2)
         picture.write_bytes(next((run.tracker.folder / "images").iterdir()).read_bytes())
-        run.log_result(
-            "contour",
-            StageResult({"kept": 5.0, "loss": 0.25}, {"funnel": [{"reason": "area", "count": 3}]}, {"s": picture}),
-        )
+        funnel = [{"filter": "detected", "dropped": 0, "kept": 8}, {"filter": "area", "dropped": 3, "kept": 5}]
+        run.log_result("contour", StageResult({"kept": 5.0, "loss": 0.25}, {"funnel": funnel}, {"s": picture}))
 
     child = client.get_run(run.run_id)
     assert child.info.status == "FINISHED"
@@ -67,7 +65,9 @@ def test_a_stage_leaves_a_child_with_curves_pictures_tables_and_lineage(
     assert curve == {(0, 1.0), (1, 0.5), (2, 0.333), (2, 0.25)}
     assert child.data.metrics["loss"] == 0.25
     assert "iou_0.5" in child.data.metrics
-    assert _artifacts(client, run.run_id) >= {"params.yaml", "tables/funnel.csv", "images/sheet.png"}
+    assert _artifacts(client, run.run_id) >= {
+        "params.yaml", "tables/funnel.csv", "images/funnel.png", "images/sheet.png",
+    }  # fmt: skip
     assert any(path.startswith("images/probe~0+step+2") for path in _artifacts(client, run.run_id))
     [dataset] = child.inputs.dataset_inputs
     assert (dataset.dataset.name, dataset.dataset.digest) == ("data/masks", "0123456789abcdef0123456789abcdef.dir")
