@@ -63,16 +63,14 @@ def run(config: Config, inputs: Inputs, outputs: Outputs, context: Context) -> S
     sources = _sources(config)
     sets = [(each, read_referring(each)) for each in config.data.referring]
     counter = answer_counter(config.model)
-    ingested = [row for path in shard_tables(inputs["images"]) for row in read_rows(path, INGEST)]
-    described = [row for path in shard_tables(inputs["descriptions"]) for row in read_rows(path, DESCRIPTIONS)]
-    phashes = {row["image"]: row["phash"] or "" for row in ingested if row["image"]}
-    worlds = [_OPEN[name](config, ingested, outputs["dataset"]) for name in sources if name in _OPEN]
+    annotations = _annotations(inputs)
+    worlds = [_OPEN[name](config, inputs["images"], outputs["dataset"]) for name in sources if name in _OPEN]
     if sets:
         worlds.append(_referring(config, sets, outputs["dataset"], context.progress))
     leakage = LeakageFilter(drop=config.dataset.leakage_filter)
     composition = Composition(counter.count)
     context.progress.start(sum(len(world.benchmarks) for world in worlds) + 3, "tables")
-    for name, rows in _tables(worlds, described_views(described, phashes), leakage, counter, config):
+    for name, rows in _tables(worlds, annotations, leakage, counter, config):
         _write(name, composition.watch(name, rows), outputs["dataset"])
         if not composition.rows[name]:
             _log.warning("%s is empty: loosen the filters of `contour`, or raise the sizes under `data`", name)
@@ -99,6 +97,13 @@ def _sources(config: Config) -> list[str]:
     return [*added, *sets]
 
 
+def _annotations(inputs: Inputs) -> Views:
+    """Images of our own annotation pipeline, a shard at a time."""
+    shards, ingested = shard_tables(inputs["descriptions"]), shard_tables(inputs["images"])
+    phashes = {row["image"]: row["phash"] or "" for path in ingested for row in read_rows(path, INGEST) if row["image"]}
+    return chain.from_iterable(described_views(read_rows(path, DESCRIPTIONS), phashes) for path in shards)
+
+
 def _tables(
     worlds: Sequence[_World], annotations: Views, leakage: LeakageFilter, counter: TokenCounter, config: Config
 ) -> Iterator[tuple[str, Iterable[Row]]]:
@@ -117,7 +122,7 @@ def _tables(
     yield "rl", chain.from_iterable(rl)
 
 
-def _refshapes(config: Config, ingested: Sequence[Row], folder: Path) -> _World:
+def _refshapes(config: Config, ingested: Path, folder: Path) -> _World:
     def scenes(split: str, indices: range, name: str) -> Iterator[ViewedImage]:
         return scene_views(config.data.refshapes, config.seed, split, indices, f"refshapes-{name}", folder)
 
@@ -130,8 +135,9 @@ def _refshapes(config: Config, ingested: Sequence[Row], folder: Path) -> _World:
     )
 
 
-def _coco(config: Config, ingested: Sequence[Row], folder: Path) -> _World:
-    images = [row for row in ingested if row["status"] == "ok" and row["annotations"]]
+def _coco(config: Config, ingested: Path, folder: Path) -> _World:
+    rows = (row for path in shard_tables(ingested) for row in read_rows(path, INGEST))
+    images = [row for row in rows if row["status"] == "ok" and row["annotations"]]
     test = [row for row in images if is_held_out(row["image"], config.seed, config.data.coco.holdout)]
     held_out = {row["image"] for row in test}
     train = [row for row in images if row["image"] not in held_out]
@@ -147,7 +153,7 @@ def _coco(config: Config, ingested: Sequence[Row], folder: Path) -> _World:
     )
 
 
-_OPEN: Mapping[str, Callable[[Config, Sequence[Row], Path], _World]] = {"refshapes": _refshapes, "coco": _coco}
+_OPEN: Mapping[str, Callable[[Config, Path, Path], _World]] = {"refshapes": _refshapes, "coco": _coco}
 
 
 def _referring(
