@@ -1,6 +1,5 @@
 """What a stage does with a shard: in parts of some images each, loaded by one function, worked on by another."""
 
-import logging
 import os
 import platform
 import time
@@ -24,7 +23,6 @@ _IMAGES = 32
 """Images of a part: what is in memory at once, and what an engine may batch."""
 IMAGES, UNREADABLE, FAILED = "images", "unreadable", "failed"
 """Counts that every stage keeps: images, those that could not be loaded, and those that the engine failed on."""
-_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -128,8 +126,6 @@ def finish(step: Step, loaded: LoadedPart) -> DonePart:
             rows.extend(outcome[0])
             counts.add(outcome[1])
     counts.add({name: len(found) for name, found in ((UNREADABLE, unreadable), (FAILED, failed)) if found})
-    for message in (*unreadable, *failed):
-        _log.warning("%s", message)
     seconds = time.perf_counter() - start
     errors, engine = [*unreadable, *failed], f"{platform.node()}/{os.getpid()}"
     return DonePart(part.shard, part.number, part.count, rows, counts, errors, seconds, engine)

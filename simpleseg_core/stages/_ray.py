@@ -15,7 +15,7 @@ from simpleseg_core.stages._parts import DonePart, Step, finish, load, split
 _LOADER_CPUS = 0.5
 """A loader waits for its disk half of the time; and with as many CPUs as an engine the two would be fused into one."""
 _AHEAD = 2
-"""Parts that wait at each engine; with that many the loaders stop: images must not pile up in memory."""
+"""Parts that wait at each engine. More wait in the object store until it is full, then the loaders wait (Ray Data)."""
 
 
 def ray_runner(config: RayConfig, workers: int, on_gpu: bool) -> Callable[..., Iterator[DonePart]]:

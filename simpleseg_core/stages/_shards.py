@@ -80,6 +80,8 @@ class ShardMap:
         counts = Tally()
         for part in parts:
             counts.add(part.counts)
+            for message in part.errors:
+                _log.warning("%s: %s", path.name, message)
         if counts[IMAGES] > 1 and counts[UNREADABLE] + counts[FAILED] == counts[IMAGES]:
             raise RuntimeError(f"{path}: not one of {counts[IMAGES]:.0f} images could be used. {parts[0].errors[0]}")
         earlier = json.loads((pq.read_schema(path).metadata or {}).get(PROVENANCE, b"{}"))
