@@ -11,15 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from simpleseg_core.config import PromptFilterConfig
-from simpleseg_core.data.records import PROMPTS, read_rows
 from simpleseg_core.geometry import encode_rle
-from simpleseg_core.rollout import open_engine
-from simpleseg_core.stages import Context
 from simpleseg_core.training.prompt_filter import answer_iou, pass_rates, select_prompts
-from simpleseg_core.training.rl import RLRun, _engine_settings, _Loop
-from tests.training.test_rl import PROMPT_COUNT, configuration
-from tests.training.test_rl import data as data
-from tests.training.test_rl import taught as taught
 
 RATES = st.lists(st.sampled_from([0.0, 0.25, 0.5, 0.75, 1.0]), min_size=1, max_size=30)
 
@@ -89,27 +82,3 @@ def test_rates_are_saved_and_a_killed_run_goes_on(tmp_path: Path, monkeypatch: p
     other = _Answers()
     assert pass_rates(rows, other, 0.5, state, "another model") == whole
     assert other.asked == list(range(8))
-
-
-def _loop(data: Path, model: Path, work: Path, **settings: Any) -> _Loop:
-    """The loop of a run, with its engine in this process; choosing prompts needs no trainer."""
-    config = configuration(prompt_filter={"enabled": True, "samples": 8, **settings})
-    prompts = read_rows(data / "dataset" / "rl.parquet", PROMPTS)
-    job = RLRun(config, model, prompts, data, (), work / "model", "mark")
-    engine = open_engine("transformers", str(model), _engine_settings(config))
-    return _Loop(job, Context(work), engine, None)  # type: ignore[arg-type]
-
-
-def test_the_loop_draws_only_from_reachable_prompts(data: Path, taught: Path, tmp_path: Path) -> None:
-    rows = read_rows(data / "dataset" / "rl.parquet", PROMPTS)
-    loop = _loop(data, taught, tmp_path, iou=0.3, min_pass=0.1, max_pass=1.0)
-    loop._choose_prompts()
-    rates = json.loads((tmp_path / "pass_rates.json").read_text())["rates"]
-    assert len(rates) == PROMPT_COUNT
-    assert [row["sample"] for row in loop._prompts] == [
-        row["sample"] for row, rate in zip(rows, rates, strict=True) if rate >= 0.1
-    ]
-    assert loop._chosen["prompts_kept"] + loop._chosen["prompts_hopeless"] == PROMPT_COUNT
-    assert max(loop._order.take(0, 20)) < len(loop._prompts)
-    with pytest.raises(ValueError, match="leaves none of 6 prompts"):
-        _loop(data, taught, tmp_path / "strict", iou=1.0, min_pass=1.0, max_pass=1.0)._choose_prompts()

@@ -1,5 +1,6 @@
 """The loop of reinforcement learning, whole: Ray, an engine, a trainer, and what happens when it is killed."""
 
+import json
 import signal
 import subprocess
 import sys
@@ -21,11 +22,11 @@ from simpleseg_core.data.shards import ImageStore, encode_jpeg, write_shard
 from simpleseg_core.geometry import decode_rle, encode_rle, mask_to_polygons
 from simpleseg_core.grammar import format_polygons, question
 from simpleseg_core.models import load_model, load_processor, save_checkpoint
-from simpleseg_core.rollout import Request, read_weights
+from simpleseg_core.rollout import Request, open_engine, read_weights
 from simpleseg_core.stages import Context
 from simpleseg_core.stages.rl import run as run_stage
 from simpleseg_core.training.policy import Answer, Policy
-from simpleseg_core.training.rl import PromptOrder
+from simpleseg_core.training.rl import PromptOrder, RLRun, _engine_settings, _Loop
 from tests.tiny import TINY
 
 PROMPT_COUNT = 6
@@ -134,6 +135,30 @@ def test_an_empty_table_of_prompts_is_an_error(tiny_checkpoint: Path, tmp_path: 
     write_table([], PROMPTS, tmp_path / "dataset" / "rl.parquet")
     with pytest.raises(ValueError, match=r"rl\.parquet: no prompts to learn from"):
         run(configuration(), tmp_path, tiny_checkpoint, tmp_path)
+
+
+def _loop(data: Path, model: Path, work: Path, **settings: Any) -> _Loop:
+    """The loop of a run, with its engine in this process; choosing prompts needs no trainer."""
+    config = configuration(prompt_filter={"enabled": True, "samples": 8, **settings})
+    prompts = read_rows(data / "dataset" / "rl.parquet", PROMPTS)
+    job = RLRun(config, model, prompts, data, (), work / "model", "mark")
+    engine = open_engine("transformers", str(model), _engine_settings(config))
+    return _Loop(job, Context(work), engine, None)  # type: ignore[arg-type]
+
+
+def test_the_loop_draws_only_from_reachable_prompts(data: Path, taught: Path, tmp_path: Path) -> None:
+    rows = read_rows(data / "dataset" / "rl.parquet", PROMPTS)
+    loop = _loop(data, taught, tmp_path, iou=0.3, min_pass=0.1, max_pass=1.0)
+    loop._choose_prompts()
+    rates = json.loads((tmp_path / "pass_rates.json").read_text())["rates"]
+    assert len(rates) == PROMPT_COUNT
+    assert [row["sample"] for row in loop._prompts] == [
+        row["sample"] for row, rate in zip(rows, rates, strict=True) if rate >= 0.1
+    ]
+    assert loop._chosen["prompts_kept"] + loop._chosen["prompts_hopeless"] == PROMPT_COUNT
+    assert max(loop._order.take(0, 20)) < len(loop._prompts)
+    with pytest.raises(ValueError, match="leaves none of 6 prompts"):
+        _loop(data, taught, tmp_path / "strict", iou=1.0, min_pass=1.0, max_pass=1.0)._choose_prompts()
 
 
 @pytest.mark.slow
