@@ -60,17 +60,16 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
 _KILLED = """
 import os, signal, sys
 from pathlib import Path
-import pyarrow.parquet as pq
 from simpleseg_core.config import Config
 from tests.stages.test_shards import run_stage
 
-def write_and_die(table, path, **settings):
-    write(table, path, **settings)
-    if Path(path).name.startswith("00001"):
-        Path(path).write_bytes(Path(path).read_bytes()[:100])
+def die_with_half_a_table(partial, target):
+    if target.name == "00001.parquet":
+        os.truncate(partial, 100)
         os.kill(os.getpid(), signal.SIGKILL)
+    return replace(partial, target)
 
-write, pq.write_table = pq.write_table, write_and_die
+replace, Path.replace = Path.replace, die_with_half_a_table
 run_stage(sys.argv[1], Path(sys.argv[2]), Config())
 """
 
