@@ -16,11 +16,18 @@ from simpleseg_core.annotate.shapes import knows
 from simpleseg_core.config import Config, DetectConfig
 from simpleseg_core.data.own_images import OwnImage, write_own_shards
 from simpleseg_core.data.shards import ImageStore
-from simpleseg_core.export import AnnotatedImage, Annotations, Format, export_folder, instance_polygons
+from simpleseg_core.export import (
+    AnnotatedImage,
+    Annotations,
+    Format,
+    export_folder,
+    instance_polygons,
+    overview_sheet,
+)
 from simpleseg_core.files import replacing
 from simpleseg_core.stages import Context, NullProgress, Progress, StageResult, load_stage
 from simpleseg_core.stages._shards import shard_errors
-from simpleseg_core.viz import Tagged, draw_annotated
+from simpleseg_core.viz import Picture, Tagged, draw_annotated
 
 _STAGES = {
     "detect": ({"images": "images"}, {"boxes": "boxes"}),
@@ -30,7 +37,7 @@ _STAGES = {
 }
 _GROUNDED = ("groundingdino", "transformers")
 """Detectors that look for any phrase."""
-_RECORDS, _SHEETS, _OVERLAYS = "records", "sheets", "overlays"
+_RECORDS, _OVERLAYS, _SHEET = "records", "overlays", "sheet.png"
 _QUALITY = 90
 
 
@@ -61,7 +68,7 @@ def annotate_images(
     format_: Format = "coco",
     progress: Progress | None = None,
 ) -> AnnotateResult:
-    """Find, segment and outline objects, and fill `out` with `FORMAT/`, `overlays/`, `sheets/` and `records/`.
+    """Find, segment and outline objects, and fill `out` with `FORMAT/`, `overlays/`, `sheet.png` and `records/`.
 
     `records` are tables in the schemas of the pipeline; with it a later run on the same images goes on.
 
@@ -82,8 +89,8 @@ def annotate_images(
     annotations = Annotations.open(records, "descriptions", all_images=True)
     _renew(out / format_)
     export_folder(format_, annotations, out / format_, seed=config.seed, progress=watch)
-    _copy_sheets(records / "descriptions", out / _SHEETS)
     found = _draw_all(annotations, out / _OVERLAYS, watch)
+    _draw_sheet(annotations, out / _SHEET, config.seed)
     failed = shards.refused | dict(_errors(records))
     empty = {key: "" for key, count in found.items() if not count and key not in failed}
     return AnnotateResult(
@@ -200,11 +207,10 @@ def _renew(folder: Path) -> None:
     shutil.rmtree(folder, ignore_errors=True)
 
 
-def _copy_sheets(source: Path, target: Path) -> None:
-    _renew(target)
-    target.mkdir(parents=True)
-    for sheet in sorted(source.glob("[0-9]*.png")):
-        shutil.copyfile(sheet, target / sheet.name)
+def _draw_sheet(annotations: Annotations, file: Path, seed: int) -> None:
+    file.unlink(missing_ok=True)
+    if annotations.count():
+        _save(overview_sheet(annotations, ImageStore(annotations.data), seed), file, "PNG")
 
 
 def _draw_all(annotations: Annotations, folder: Path, progress: Progress) -> dict[str, int]:
@@ -224,5 +230,9 @@ def _draw(image: AnnotatedImage, store: ImageStore, folder: Path) -> None:
         return
     items = [Tagged(instance_polygons(row), row["description"] or row["phrase"]) for row in image.instances]
     page = draw_annotated(np.asarray(store.read(image.shard, image.key)), items)
-    with replacing(folder / f"{image.key}.jpg") as partial:
-        Image.fromarray(page).save(partial, format="JPEG", quality=_QUALITY)
+    _save(page, folder / f"{image.key}.jpg", "JPEG")
+
+
+def _save(picture: Picture, file: Path, format_: str) -> None:
+    with replacing(file) as partial:
+        Image.fromarray(picture).save(partial, format=format_, quality=_QUALITY)

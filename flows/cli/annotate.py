@@ -79,7 +79,7 @@ def _show(result: "AnnotateResult", folder: Path, format_: Format) -> None:
     if dropped:
         out.print(f"dropped by filters: {', '.join(dropped)}")
     if result.instances:
-        for name, what in ((format_.value, "annotations"), ("overlays", "drawn"), ("sheets", "worst and random")):
+        for name, what in ((format_.value, "annotations"), ("overlays", "drawn"), ("sheet.png", "worst and random")):
             out.print(f"  {escape(str(folder / name))}  {what}", soft_wrap=True)
     _list(f"nothing found in {len(result.empty)}", result.empty)
     if result.failed:

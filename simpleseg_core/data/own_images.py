@@ -12,8 +12,8 @@ from simpleseg_core.data.shards import write_shard
 from simpleseg_core.data.web import Picture, Refused, inspect
 
 SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".avif"})
-_SHARD_SIZE = 32
-"""Images in a shard: a killed run starts again after the last whole one."""
+_SHARD_SIZE = 8
+"""Images in a shard: what progress is counted in, and what a killed run loses at most."""
 _MAX_ASPECT = 100.0
 _QUALITY = 95
 

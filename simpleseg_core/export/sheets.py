@@ -1,6 +1,7 @@
 """Contact sheets: for each shard a page with the instances that look worst by their scores, and some at random."""
 
-from collections.abc import Callable, Iterator, Sequence
+import heapq
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from hashlib import sha256
 from pathlib import Path
 from zlib import crc32
@@ -45,7 +46,7 @@ def write_sheets(
     written = []
     for table in annotations.tables:
         file = folder / f"{table.stem}.png"
-        mark = sha256(f"sheet/1 {seed} ".encode() + table.read_bytes()).hexdigest()
+        mark = sha256(f"sheet/2 {seed} ".encode() + table.read_bytes()).hexdigest()
         if not _is_finished(file, mark):
             _write(file, mark, annotations, table, images, seed)
         if file.is_file():
@@ -56,21 +57,43 @@ def write_sheets(
     return written
 
 
+def overview_sheet(annotations: Annotations, images: ImageStore, seed: int) -> Picture:
+    """The same for all tables together, of which one is in memory at a time: uint8 (h, w, 3) RGB.
+
+    Raises:
+        ValueError: no instances.
+    """
+
+    def rows() -> Iterator[Row]:
+        return (row for image in annotations.images() for row in image.instances)
+
+    return _sheet("all shards", rows, annotations.count(), images, np.random.default_rng(seed))
+
+
 def shard_sheet(title: str, rows: Sequence[Row], images: ImageStore, rng: np.random.Generator) -> Picture:
     """The page of one shard, uint8 (h, w, 3) RGB; no instance is on it twice.
 
     Raises:
         ValueError: no rows.
     """
-    left = list(rows)
-    sections: dict[str, list[InstanceView]] = {}
+    return _sheet(title, lambda: rows, len(rows), images, rng)
+
+
+def _sheet(
+    title: str, rows: Callable[[], Iterable[Row]], count: int, images: ImageStore, rng: np.random.Generator
+) -> Picture:
+    """The page of `count` rows, which can be gone through again and again."""
+    sections: dict[str, list[Row]] = {}
+    shown: set[str] = set()
     for heading, score in _SECTIONS.items():
-        chosen = sorted(left, key=score)[:_EACH]
-        left = [row for row in left if row not in chosen]
-        sections[heading] = [_view(row, images) for row in chosen]
-    drawn = rng.permutation(len(left))[:_EACH]
-    sections["At random"] = [_view(left[index], images) for index in drawn]
-    return instance_sheet(f"{title}: {len(rows)} instances", sections)
+        lowest = heapq.nsmallest(_EACH + len(shown), rows(), key=score)
+        sections[heading] = [row for row in lowest if row["instance"] not in shown][:_EACH]
+        shown |= {row["instance"] for row in sections[heading]}
+    wanted = set(rng.permutation(count)[: _EACH + len(shown)].tolist())
+    drawn = [row for index, row in enumerate(rows()) if index in wanted and row["instance"] not in shown]
+    sections["At random"] = [drawn[index] for index in rng.permutation(len(drawn))[:_EACH]]
+    views = {heading: [_view(row, images) for row in chosen] for heading, chosen in sections.items()}
+    return instance_sheet(f"{title}: {count} instances", views)
 
 
 def _write(file: Path, mark: str, annotations: Annotations, table: Path, images: ImageStore, seed: int) -> None:

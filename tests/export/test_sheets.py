@@ -9,7 +9,7 @@ from PIL import Image
 from simpleseg_core.config import Config
 from simpleseg_core.data.records import DESCRIPTIONS, POLYGONS, read_rows, write_table
 from simpleseg_core.data.shards import ImageStore
-from simpleseg_core.export import Annotations, sheets, write_sheets
+from simpleseg_core.export import Annotations, overview_sheet, sheets, write_sheets
 from simpleseg_core.stages import Context, load_stage
 from simpleseg_core.viz import InstanceView
 from tests.export.annotated import write_annotations
@@ -69,6 +69,15 @@ def test_the_worst_instances_are_shown_first_and_none_twice(data: Path, monkeypa
     assert len(unsure) == 4
     boxes = [(view.title, tuple(view.box)) for view in (*worst, *unsure, *random)]
     assert len(set(boxes)) == len(boxes)
+
+
+def test_an_overview_takes_the_worst_of_all_shards(data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    shown: dict[str, list[InstanceView]] = {}
+    monkeypatch.setattr(sheets, "instance_sheet", lambda title, sections: shown.update(sections))
+    overview_sheet(Annotations.open(data), ImageStore(data), seed=0)
+    by_trip = sorted(read_rows(data / "descriptions", DESCRIPTIONS), key=lambda row: row["roundtrip_iou"])
+    assert [view.title for view in next(iter(shown.values()))] == [row["description"] for row in by_trip[:4]]
+    assert [len(views) for views in shown.values()] == [4, 4, 4]
 
 
 def test_sheets_are_pictures_that_open(data: Path) -> None:
