@@ -76,4 +76,4 @@ def _differ_in_at_most(bits: int, difference: np.uint64) -> bool:
         if difference == 0:
             return True
         difference &= difference - np.uint64(1)
-    return difference == np.uint64(0)
+    return bool(difference == np.uint64(0))
