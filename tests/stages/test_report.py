@@ -15,6 +15,7 @@ from simpleseg_core.data.records import PREDICTIONS, read_rows, write_table
 from simpleseg_core.stages import Context, StageResult
 from simpleseg_core.stages.report import run
 from tests.evaluation.fabricated import BLUR, write_benchmark, write_predictions
+from tests.export.annotated import write_annotations
 
 CONFIG = Config(evaluate=EvaluateConfig(bootstrap_samples=200, overlays=2))
 BENCHMARKS = {"refshapes/val": 40, "refshapes/testB": 15}
@@ -48,6 +49,7 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A whole run: three models, two benchmarks, curves, and what the data stages left."""
     root = tmp_path_factory.mktemp("report")
     fabricate(root)
+    write_annotations(root / "data", shards=1)
     files = {
         "reports/curves/sft.csv": "step,loss,loss_first_coordinate\n0,2.5,2.1\n10,1.5,\n20,1.0,0.4\n",
         "reports/curves/rl.csv": "step,reward\n1,0.5\n2,nan\n",
@@ -139,6 +141,8 @@ def test_text_of_the_data_cannot_become_markup(page: str) -> None:
 def test_the_page_shows_results_curves_and_data(page: str) -> None:
     text = Outline(page).text
     for expected in ("SFT + RL", "refshapes/testB", "Acc@0.5", "better", "loss_first_coordinate", "reward"):
+        assert expected in text
+    for expected in ("shapes.test", "not stated", "Annotated instances", "Hardest to say in polygons"):
         assert expected in text
     for expected in ("timed out", "280", "750", "1\u2009234", "mask_iou", "0.913"):
         assert expected in text
