@@ -108,7 +108,7 @@ class Annotations:
         shards = dict.fromkeys([*(shard for shard, _ in groups), f"images/{table.stem}.tar"])
         origins = {key: row for shard in shards for key, row in self._origins(shard).items()}
         if self.all_images:
-            groups |= {key: [] for key in origins if key not in groups}
+            groups = {key: groups.get(key, []) for key in origins} | groups
         return [_image(origins.get(key, {}), rows) for key, rows in groups.items()]
 
     def _origins(self, shard: str) -> dict[tuple[str, str], Row]:
