@@ -100,7 +100,11 @@ class Annotations:
             yield from images
 
     def read(self, table: Path) -> list[AnnotatedImage]:
-        """The images of one table."""
+        """The images of one table.
+
+        Raises:
+            ValueError: the name of an image would lead out of the folder it is written to.
+        """
         groups: dict[tuple[str, str], list[Row]] = {}
         for row in read_rows(table, self.schema):
             groups.setdefault((row["shard"], row["image"]), []).append(row)
@@ -109,6 +113,9 @@ class Annotations:
         origins = {key: row for shard in shards for key, row in self._origins(shard).items()}
         if self.all_images:
             groups = {key: groups.get(key, []) for key in origins} | groups
+        for _, key in groups:
+            if Path(key).is_absolute() or ".." in Path(key).parts:
+                raise ValueError(f"{table}: an image is called {key!r}, which is no name of a file; ingest it again")
         return [_image(origins.get(key, {}), rows) for key, rows in groups.items()]
 
     def _origins(self, shard: str) -> dict[tuple[str, str], Row]:

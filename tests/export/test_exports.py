@@ -114,6 +114,13 @@ def test_images_in_which_nothing_was_kept_are_there_on_request(data: Path, rows:
     assert (images[7].width, images[7].shard, images[7].caption != "") == (96, "images/00001.tar", True)
 
 
+@pytest.mark.parametrize("key", ["../outside", "/outside", "a/../../outside"])
+def test_a_name_that_leads_out_of_the_folder_is_refused(rows: list[Row], tmp_path: Path, key: str) -> None:
+    write_table([rows[0] | {"image": key}], DESCRIPTIONS, tmp_path / "descriptions" / "00000.parquet")
+    with pytest.raises(ValueError, match="no name of a file"):
+        list(Annotations.open(tmp_path).images())
+
+
 def test_labelme_shapes_rebuild_the_masks(data: Path, rows: list[Row], tmp_path: Path) -> None:
     counts = export_labelme(Annotations.open(data), tmp_path, copy_images(ImageStore(data), tmp_path))
     documents = {path.stem: json.loads(path.read_text()) for path in tmp_path.glob("*.json")}
