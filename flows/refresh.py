@@ -10,7 +10,6 @@ from io import BytesIO
 from pathlib import Path
 
 import numpy as np
-import pyarrow.parquet as pq
 from PIL import Image
 from prefect import flow
 from prefect.artifacts import create_markdown_artifact
@@ -20,7 +19,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from flows.pipeline import BusyError, PipelineParams, StageName, pipeline
 from simpleseg_core.data.shards import ImageStore
-from simpleseg_core.data.web import finished_shards
+from simpleseg_core.data.web import count_rows, finished_shards
 from simpleseg_core.viz import contact_sheet
 from tasks.lineage import locked_hashes
 from tasks.workspace import Workspace
@@ -80,9 +79,9 @@ def look_at(folder: Path) -> Images:
     status: Counter[str] = Counter()
     licenses: Counter[str] = Counter()
     for shard in shards:
-        for row in pq.read_table(shard, columns=["status", "license"]).to_pylist():
-            status[row["status"]] += 1
-            licenses[row["license"] or "unknown"] += row["status"] == "ok"
+        rows, images, _ = count_rows(shard)
+        status += rows
+        licenses += images
     return Images(status, licenses, shards)
 
 

@@ -2,7 +2,7 @@
 
 from simpleseg_core.data.web._files import finished_shards
 from simpleseg_core.data.web._images import Picture, inspect
-from simpleseg_core.data.web._ingest import Job, Run, Watcher, ingest, run_here, summarise
+from simpleseg_core.data.web._ingest import Job, Run, Watcher, count_rows, ingest, run_here, summarise
 from simpleseg_core.data.web._metadata import ADAPTERS, METADATA, Adapter, read_metadata, url_key
 from simpleseg_core.data.web._ray import run_on_ray
 from simpleseg_core.data.web._status import Refused, Status, may_pass
@@ -17,6 +17,7 @@ __all__ = [
     "Run",
     "Status",
     "Watcher",
+    "count_rows",
     "finished_shards",
     "ingest",
     "inspect",

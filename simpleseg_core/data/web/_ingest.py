@@ -14,6 +14,7 @@ from typing import Protocol
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from simpleseg_core.config import FilterConfig, IngestConfig
@@ -26,7 +27,7 @@ from simpleseg_core.data.web._plan import KeySet, write_plan
 from simpleseg_core.data.web._politeness import Politeness
 from simpleseg_core.data.web._shard import Counts, Services, ingest_shard, retry_shard
 from simpleseg_core.data.web._sink import Sink
-from simpleseg_core.data.web._status import may_pass
+from simpleseg_core.data.web._status import Status, may_pass
 from simpleseg_core.files import write_json
 
 _log = logging.getLogger(__name__)
@@ -139,11 +140,10 @@ def summarise(output: Path) -> dict[str, int]:
     shards = finished_shards(output)
     size = 0
     for shard in shards:
-        table = pq.read_table(shard, columns=["status", "license", "bytes"])
-        statuses.update(table["status"].to_pylist())
-        ok = [row for row in table.to_pylist() if row["status"] == "ok"]
-        licenses.update(row["license"] or "unknown" for row in ok)
-        size += sum(row["bytes"] for row in ok)
+        status, license_, served = count_rows(shard)
+        statuses += status
+        licenses += license_
+        size += served
     write_json(
         output / "summary.json",
         {
@@ -156,6 +156,17 @@ def summarise(output: Path) -> dict[str, int]:
         },
     )
     return dict(statuses)
+
+
+def count_rows(shard: Path) -> tuple[Counter[str], Counter[str], int]:
+    """Of a finished shard: rows of each status, images of each licence, and bytes of the images as served."""
+    table = pq.read_table(shard, columns=["status", "license", "bytes"])
+    images = table.filter(pc.equal(table["status"], str(Status.OK)))
+    licenses: Counter[str] = Counter()
+    for each in images["license"].value_counts().to_pylist():
+        licenses[each["values"] or "unknown"] += each["counts"]
+    statuses = Counter({each["values"]: each["counts"] for each in table["status"].value_counts().to_pylist()})
+    return statuses, licenses, pc.sum(images["bytes"]).as_py() or 0
 
 
 def run_here(job: Job, tasks: Iterable[Task], watcher: Watcher) -> None:
