@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from simpleseg_core.config import Config
-from simpleseg_core.data.records import BOXES, read_rows
+from simpleseg_core.data.records import BOXES, INGEST, read_rows, write_table
 from simpleseg_core.data.shards import ImageStore
 from simpleseg_core.stages import STAGES, Context, StageResult, _parts, load_stage
 from simpleseg_core.stages._parts import DonePart, Loaded, Outcome, Part, Row, Step, finish, load, split
@@ -109,6 +109,23 @@ def test_a_broken_image_costs_its_own_rows_and_is_counted(whole: Path, tmp_path:
     assert result.metrics["images"] == 9
     expected = [row for row in read_rows(whole / "data" / "boxes", BOXES) if row["image"] != "00000004"]
     assert read_rows(root / "data" / "boxes", BOXES) == expected
+
+
+def test_annotations_that_make_no_sense_cost_their_own_image_only(tmp_path: Path) -> None:
+    root = tmp_path / "root"
+    write_refshapes(root / "data" / "images", shards=1, per_shard=3)
+    table = root / "data" / "images" / "00000.parquet"
+    rows = read_rows(table, INGEST)
+    given = json.dumps([{"phrase": "thing", "box": [0.1, 0.1, 0.5, 0.5]}])
+    write_table(
+        [row | {"annotations": text} for row, text in zip(rows, (given, "{", "", ""), strict=True)], INGEST, table
+    )
+    result = run_stage("detect", root, Config())
+    assert result.tables["left_out"] == [{"reason": "failed", "images": 1}]
+    boxes = read_rows(root / "data" / "boxes", BOXES)
+    assert [row["detector"] for row in boxes if row["image"] == "00000000"] == ["annotations"]
+    assert {row["detector"] for row in boxes if row["image"] == "00000002"} == {"embedded/shapes"}
+    assert not [row for row in boxes if row["image"] == "00000001"]
 
 
 class Doubler:
