@@ -224,7 +224,7 @@ def _plan(job: Job, tables: Iterable[pa.Table]) -> list[Task]:
 
 def _clean_up(job: Job, folder: Path) -> None:
     """Remove half-written files, and shards and plans that other settings or another source made."""
-    for file in job.output.glob("*.tmp"):
+    for file in job.output.rglob("*.tmp"):
         file.unlink()
     marker = folder / "fingerprint"
     if not marker.is_file() or marker.read_text() != job.fingerprint:
