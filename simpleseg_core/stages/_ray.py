@@ -36,8 +36,9 @@ def ray_runner(config: RayConfig, workers: int, on_gpu: bool) -> Callable[..., I
 
 
 def _fitting(workers: int, session: RaySession, gpus: int) -> int:
-    """A CPU is left to the loaders, which would wait for ever otherwise."""
-    return max(1, min(workers, int(session.gpus) if gpus else int(session.cpus - 2 * _LOADER_CPUS)))
+    """Engines take a CPU each, and one is left to the loaders, which would wait for ever otherwise."""
+    room = int(session.cpus - 2 * _LOADER_CPUS)
+    return max(1, min(workers, room, int(session.gpus) if gpus else room))
 
 
 def _run(step: Step, shards: Sequence[Path], schema: pa.Schema, workers: int, gpus: int) -> Iterator[DonePart]:

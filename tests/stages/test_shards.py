@@ -15,8 +15,10 @@ import pytest
 from simpleseg_core.config import Config
 from simpleseg_core.data.records import BOXES, INGEST, read_rows, write_table
 from simpleseg_core.data.shards import ImageStore
+from simpleseg_core.ray_session import RaySession
 from simpleseg_core.stages import STAGES, Context, StageResult, _parts, load_stage
 from simpleseg_core.stages._parts import DonePart, Loaded, Outcome, Part, Row, Step, finish, load, split
+from simpleseg_core.stages._ray import _fitting
 from simpleseg_core.stages._shards import PROVENANCE, ShardMap, run_here
 from simpleseg_core.stages._speed import Speed
 from tests.stages.annotation_inputs import write_refshapes
@@ -96,6 +98,13 @@ def test_ray_workers_write_the_same_files(whole: Path, tmp_path: Path) -> None:
     assert tables(root, "masks") == tables(whole, "masks")
     assert result.metrics["images_per_second"] > 0
     assert 0 < result.metrics["device_share"] <= 1
+
+
+@pytest.mark.parametrize(
+    ("cpus", "gpus", "on_gpu", "engines"), [(2, 0, 0, 1), (8, 0, 0, 4), (8, 2, 1, 2), (8, 2, 0, 4), (4, 8, 1, 3)]
+)
+def test_engines_leave_room_for_what_loads_images(cpus: float, gpus: float, on_gpu: int, engines: int) -> None:
+    assert _fitting(4, RaySession(cpus, gpus), on_gpu) == engines
 
 
 def test_a_broken_image_costs_its_own_rows_and_is_counted(whole: Path, tmp_path: Path) -> None:
