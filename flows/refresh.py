@@ -10,10 +10,12 @@ from io import BytesIO
 from pathlib import Path
 
 import numpy as np
+import prefect
 from PIL import Image
 from prefect import flow
 from prefect.artifacts import create_markdown_artifact
 from prefect.client.schemas.objects import ConcurrencyLimitConfig, ConcurrencyLimitStrategy
+from prefect.deployments.runner import RunnerDeployment
 from prefect.types.entrypoint import EntrypointType
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -149,20 +151,22 @@ def _alone(workspace: Workspace) -> Iterator[None]:
         yield
 
 
-def serve(workspace: Workspace, cron: str, params: RefreshParams) -> None:
-    """Serve a deployment that refreshes on a schedule, until it is interrupted; a run that would overlap is cancelled.
-
-    It is named after the folder of the working copy. The Prefect server must be a lasting one: a temporary one keeps
-    no schedules.
-    """
-    limit = ConcurrencyLimitConfig(limit=1, collision_strategy=ConcurrencyLimitStrategy.CANCEL_NEW)
-    refresh.serve(
+def deployment(workspace: Workspace, cron: str, params: RefreshParams) -> RunnerDeployment:
+    """The refresh on a schedule, named after the folder of the working copy; a run that would overlap is cancelled."""
+    return RunnerDeployment.from_flow(
+        refresh,
         name=workspace.root.name,
         cron=cron,
         parameters={"params": params.model_dump()},
         description=refresh.description,
-        global_limit=limit,
-        limit=1,
+        concurrency_limit=ConcurrencyLimitConfig(limit=1, collision_strategy=ConcurrencyLimitStrategy.CANCEL_NEW),
         entrypoint_type=EntrypointType.MODULE_PATH,
-        print_starting_message=False,
     )
+
+
+def serve(workspace: Workspace, cron: str, params: RefreshParams) -> None:
+    """Serve the deployment until it is interrupted.
+
+    The Prefect server must be a lasting one: a temporary one keeps no schedules.
+    """
+    prefect.serve(deployment(workspace, cron, params), limit=1, print_starting_message=False)

@@ -4,12 +4,13 @@ from pathlib import Path
 
 import pytest
 from prefect.client.orchestration import get_client
+from prefect.flows import load_flow_from_entrypoint
 from prefect.testing.utilities import prefect_test_harness
 from typer.testing import CliRunner
 
 from flows.cli.app import app
 from flows.pipeline import BusyError
-from flows.refresh import RefreshParams, _alone, look_at, refresh, summary
+from flows.refresh import RefreshParams, _alone, deployment, look_at, refresh, summary
 from tasks.workspace import Workspace
 from tests.data.web.server import Server, jpeg
 from tests.data.web.test_ingest import run, table
@@ -65,6 +66,11 @@ def test_a_refresh_looks_for_new_images_and_brings_the_rest_up_to_date(
             refused = CliRunner().invoke(app, ["refresh"])
         with get_client(sync_client=True) as client:
             keys = {artifact.key for artifact in client.read_artifacts()}
+            planned = client.read_deployment(deployment(workspace, "0 3 * * *", RefreshParams()).apply())
+    assert [str(each.schedule.cron) for each in planned.schedules] == ["0 3 * * *"]
+    assert planned.global_concurrency_limit.limit == 1
+    assert planned.concurrency_options.collision_strategy == "CANCEL_NEW"
+    assert load_flow_from_entrypoint(planned.entrypoint).name == "refresh"
     assert runs(workspace) == ["images", "polygons", "images"]
     assert "refresh" in keys
     assert (result.exit_code, "0 images added" in result.output) == (0, True)
