@@ -51,5 +51,5 @@ def test_a_decoder_that_dies_takes_nobody_with_it(evil: bytes, monkeypatch: pyte
 
 
 def test_a_decoder_has_a_memory_limit() -> None:
-    large = encode(Image.new("RGB", (7000, 7000)), "PNG")
+    large = encode(Image.new("RGBA", (7000, 7000)), "PNG")
     assert decode([large, GOOD], IngestConfig(decode_memory_mib=256)) == ["broken_image", "ok"]
