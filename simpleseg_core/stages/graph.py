@@ -30,7 +30,10 @@ STAGES: dict[str, StageSpec] = {
     "segment": _spec({"images": "data/images", "boxes": "data/boxes"}, {"masks": "data/masks"}, "segment"),
     "contour": _spec({"masks": "data/masks"}, {"polygons": "data/polygons"}, "contour"),
     "describe": _spec(
-        {"images": "data/images", "polygons": "data/polygons"}, {"descriptions": "data/descriptions"}, "detect", "describe"
+        {"images": "data/images", "polygons": "data/polygons"},
+        {"descriptions": "data/descriptions"},
+        "detect",
+        "describe",
     ),
     "dataset": _spec(
         {"images": "data/images", "descriptions": "data/descriptions"},
