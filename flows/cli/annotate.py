@@ -1,6 +1,8 @@
 """`simpleseg annotate`: find, segment and outline objects in images of one's own."""
 
 import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -52,7 +54,6 @@ def annotate(
     ] = None,
 ) -> None:
     """Annotate images of your own with the engines of params.yaml: boxes, masks, polygons, overlays."""
-    logging.getLogger("simpleseg_core.stages").setLevel(logging.ERROR)  # what failed is listed at the end
     with bad_input():
         config = load_config(Workspace.find().params, set_ or [])
     from simpleseg_core.annotate_images import NothingAnnotatedError, annotate_images
@@ -63,7 +64,7 @@ def annotate(
     try:
         with bad_input():
             images = find_images(paths, leave_out=folder)
-            with open_progress() as progress:
+            with _hushed_stages(), open_progress() as progress:
                 result = annotate_images(images, folder, config, wanted, format_.value, progress)
     except NothingAnnotatedError as error:
         raise fail(str(error), FAILED) from None
@@ -71,6 +72,18 @@ def annotate(
         err.print(f"\n[yellow]interrupted[/]: the same command goes on, from what is in {escape(str(folder))}")
         raise typer.Exit(INTERRUPTED) from None
     _show(result, folder, format_)
+
+
+@contextmanager
+def _hushed_stages() -> Iterator[None]:
+    """No warnings of single images: what failed is listed at the end."""
+    logger = logging.getLogger("simpleseg_core.stages")
+    before = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        logger.setLevel(before)
 
 
 def _show(result: "AnnotateResult", folder: Path, format_: Format) -> None:

@@ -26,7 +26,7 @@ def contour(config: Config, inputs: Inputs, outputs: Outputs, context: Context) 
     context.tracker.metrics({"kept": 1.0}, 1)
     outputs["polygons"].mkdir(parents=True)
     return StageResult(
-        {"kept": 3, "masks": float(inputs["masks"].is_dir())}, {"funnel": [{"reason": "area", "count": 2}]}
+        {"kept": 3, "masks": float(inputs["masks"].is_dir())}, {"funnel": [{"filter": "area", "kept": 3, "dropped": 2}]}
     )
 
 
@@ -45,7 +45,7 @@ def test_a_stage_leaves_its_metrics_tables_and_configuration(quiet: Workspace) -
     assert json.loads(quiet.metrics("contour").read_text()) == {"kept": 3.0, "masks": 1.0}
     assert load_config(quiet.resolved_config("contour")) == load_config(quiet.params)
     assert json.loads((quiet.tracking("contour") / "tables.json").read_text())["funnel"] == [
-        {"reason": "area", "count": 2}
+        {"filter": "area", "kept": 3, "dropped": 2}
     ]
     assert (quiet.work("contour") / "state").read_text() == "half done"
 
