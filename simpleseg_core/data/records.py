@@ -15,7 +15,7 @@ import pyarrow.parquet as pq
 
 from simpleseg_core.files import replacing
 
-ROW_GROUP = 10_000
+ROW_GROUP = 1_000
 """Rows held in memory while a table is written."""
 
 _IMAGE = [("image", pa.string()), ("shard", pa.string()), ("width", pa.int32()), ("height", pa.int32())]
