@@ -1,5 +1,6 @@
 """Segment Anything (Kirillov et al., 2023) and SAM 2 (Ravi et al., 2024) behind the segmenter protocol."""
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -54,7 +55,7 @@ class _Picture(Protocol):
         """Logits (prompts, masks, H, W) at the size of the image."""
 
 
-class _Promptable:
+class _Promptable(ABC):
     """What the engines share: prompts in batches, and of the masks of each the one with the best predicted IoU."""
 
     _threshold = 0.0
@@ -63,8 +64,9 @@ class _Promptable:
         self._prompt, self._batch_size, self._dtype = config.prompt, config.batch_size, config.dtype
         self._device = resolve_device(config.device)
 
+    @abstractmethod
     def _embed(self, image: Image) -> _Picture:
-        raise NotImplementedError
+        """Embed an image, uint8 (H, W, 3), for all of its prompts."""
 
     def segment(self, image: Image, boxes: Sequence[Box]) -> list[Segment]:
         """Masks of the boxes, prompted as `segment.prompt` says: one embedding of the image, then boxes in batches."""

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from simpleseg_core.files import write_json
+from simpleseg_core.files import read_state, write_json
 from simpleseg_core.stages import Context
 
 _POLL_S = 0.5
@@ -74,12 +74,8 @@ class _Follower:
     def __init__(self, path: Path, context: Context, run: str) -> None:
         self._path, self._context, self._run, self._step = path, context, run, 0
         self._place = path.with_suffix(".followed.json")
-        self._offset = self._followed() if self._place.exists() else path.stat().st_size
-
-    def _followed(self) -> int:
-        """Where the follower before stopped; the end of the file when it followed another run."""
-        place = json.loads(self._place.read_text())
-        return int(place["offset"]) if place["run"] == self._run else self._path.stat().st_size
+        place, size = read_state(self._place), path.stat().st_size
+        self._offset = min(int(place["offset"]), size) if place.get("run") == run else size
 
     def catch_up(self) -> None:
         """Track what was written before anyone watched: no progress of this run."""

@@ -8,7 +8,7 @@ from typing import Any
 
 from simpleseg_core.config import PromptFilterConfig
 from simpleseg_core.files import read_state, write_json
-from simpleseg_core.geometry import Region, Rle
+from simpleseg_core.geometry import Rle, polygons_mask_iou
 from simpleseg_core.grammar import parse_polygons
 
 Row = Mapping[str, Any]
@@ -70,8 +70,4 @@ def answer_iou(text: str, truth: Rle) -> float:
     parsed = parse_polygons(text)
     if parsed.error is not None:
         return 0.0
-    target = Region.from_truth(truth)
-    found = Region.from_polygons(parsed.polygons, target.height, target.width)
-    shared = found.intersection(target)
-    union = found.area + target.area - shared
-    return shared / union if union else 1.0
+    return polygons_mask_iou(parsed.polygons, truth)
