@@ -26,7 +26,7 @@ from simpleseg_core.export import (
 )
 from simpleseg_core.files import replacing
 from simpleseg_core.stages import Context, NullProgress, Progress, StageResult, load_stage
-from simpleseg_core.stages._shards import shard_errors
+from simpleseg_core.stages._shards import shard_failures
 from simpleseg_core.viz import Picture, Tagged, draw_annotated
 
 _STAGES = {
@@ -77,7 +77,7 @@ def annotate_images(
 
     Raises:
         ValueError: nothing says what to look for, `out` is something else's, or weights cannot be loaded.
-        NothingAnnotatedError: an engine failed on every image of a shard.
+        NothingAnnotatedError: an engine failed on every image.
     """
     told, config = plan(images, phrases, config)
     _claim(out)
@@ -91,7 +91,7 @@ def annotate_images(
     export_folder(format_, annotations, out / format_, seed=config.seed, progress=watch)
     found = _draw_all(annotations, out / _OVERLAYS, watch)
     _draw_sheet(annotations, out / _SHEET, config.seed)
-    failed = shards.refused | dict(_errors(records))
+    failed = shards.refused | dict(_failures(records))
     empty = {key: "" for key, count in found.items() if not count and key not in failed}
     return AnnotateResult(
         images=sum(1 for count in found.values() if count),
@@ -174,7 +174,7 @@ def _run_stages(records: Path, config: Config, progress: Progress) -> dict[str, 
                 config,
                 {role: records / path for role, path in inputs.items()},
                 {role: records / path for role, path in outputs.items()},
-                Context(work, progress=progress),
+                Context(work, progress=progress, tolerant=True),
             )
         except OSError as error:
             if error.errno is not None:  # of the disk; engines that miss their weights say so in words only
@@ -189,13 +189,12 @@ def _run_stages(records: Path, config: Config, progress: Progress) -> dict[str, 
     return results
 
 
-def _errors(records: Path) -> Iterator[tuple[str, str]]:
+def _failures(records: Path) -> Iterator[tuple[str, str]]:
     """Key and reason of every image that a stage could not use."""
     for stage in ("boxes", "masks", "polygons", "descriptions"):
         for table in sorted((records / stage).glob("[0-9]*.parquet")):
-            for error in shard_errors(table):
-                key, _, reason = error.removeprefix("image ").partition(": ")
-                yield key, reason
+            for failure in shard_failures(table):
+                yield failure.image, failure.reason
 
 
 def _by_file(images: Sequence[OwnImage], by_key: Mapping[str, str]) -> dict[str, str]:

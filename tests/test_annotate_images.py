@@ -11,6 +11,7 @@ from pycocotools.coco import COCO
 from simpleseg_core.annotate_images import NothingAnnotatedError, annotate_images, plan
 from simpleseg_core.config import Config, RefShapesConfig
 from simpleseg_core.config.files import load_profile
+from simpleseg_core.data import own_images
 from simpleseg_core.data.own_images import OwnImage, find_images
 from simpleseg_core.data.refshapes import describe, phrase, scene
 
@@ -81,6 +82,18 @@ def test_a_broken_image_is_named_and_the_others_are_done(captioned: list[OwnImag
     assert "broken image" in result.failed[str(tmp_path / "bad.png")]
     assert "write a list of {phrase, box}" in result.failed[str(tmp_path / "odd.png")]
     assert not result.empty
+
+
+def test_a_shard_of_broken_images_stops_no_other(
+    captioned: list[OwnImage], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(own_images, "_SHARD_SIZE", 2)
+    odd = [OwnImage(image.path, f"odd: {image.key}", boxes="{}") for image in captioned[2:]]
+    result = annotate_images([*odd, *captioned[:2]], tmp_path / "out", NANO)
+    assert result.images == 2
+    assert set(result.failed) == {str(image.path) for image in odd}
+    assert all("write a list of {phrase, box}" in why for why in result.failed.values())
+    assert result.empty == ()
 
 
 def test_an_image_without_what_was_asked_for_is_listed_and_exported_without_shapes(

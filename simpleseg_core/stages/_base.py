@@ -52,6 +52,8 @@ class Context:
     """Folder for state that lets a killed stage resume; not versioned, kept between runs, private to the stage."""
     tracker: Tracker = field(default_factory=NullTracker)
     progress: Progress = field(default_factory=NullProgress)
+    tolerant: bool = False
+    """Whether a shard may fail as a whole; else it counts as a sign that the engine is broken, and stops the stage."""
 
 
 @dataclass(frozen=True)

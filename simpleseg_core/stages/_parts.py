@@ -69,12 +69,23 @@ class Part:
     groups: Sequence[Sequence[Row]]
 
 
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """An image that could not be used, and why."""
+
+    image: str
+    reason: str
+
+    def __str__(self) -> str:
+        return f"image {self.image}: {self.reason}"
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class LoadedPart:
-    """A part whose images are loaded; an image that could not be is the reason why."""
+    """A part whose images are loaded; for an image that could not be, the reason why."""
 
     part: Part
-    items: Sequence[Loaded | str]
+    items: Sequence[Loaded | Failure]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -86,7 +97,7 @@ class DonePart:
     count: int
     rows: Sequence[Row]
     counts: Counts
-    errors: Sequence[str]
+    failures: Sequence[Failure]
     seconds: float
     engine: str
     """The process that held the engine."""
@@ -105,45 +116,45 @@ def load(step: Step, part: Part) -> LoadedPart:
     return LoadedPart(part, [_load(step, rows) for rows in part.groups])
 
 
-def _load(step: Step, rows: Sequence[Row]) -> Loaded | str:
+def _load(step: Step, rows: Sequence[Row]) -> Loaded | Failure:
     try:
         return step.load(rows)
     except Exception as error:  # whatever is wrong with one image must not stop the others
-        return _message(rows, error)
+        return _failure(rows, error)
 
 
 def finish(step: Step, loaded: LoadedPart) -> DonePart:
     """Work on the images of a part; where the engine fails on them together, on each alone."""
     start = time.perf_counter()
     part = loaded.part
-    unreadable = [item for item in loaded.items if isinstance(item, str)]
+    unreadable = [item for item in loaded.items if isinstance(item, Failure)]
     outcomes = _apply(step, [item for item in loaded.items if isinstance(item, Loaded)])
-    failed = [item for item in outcomes if isinstance(item, str)]
+    failed = [item for item in outcomes if isinstance(item, Failure)]
     rows: list[Row] = []
     counts = Tally({IMAGES: len(part.groups)})
     for outcome in outcomes:
-        if not isinstance(outcome, str):
+        if not isinstance(outcome, Failure):
             rows.extend(outcome[0])
             counts.add(outcome[1])
     counts.add({name: len(found) for name, found in ((UNREADABLE, unreadable), (FAILED, failed)) if found})
     seconds = time.perf_counter() - start
-    errors, engine = [*unreadable, *failed], f"{platform.node()}/{os.getpid()}"
-    return DonePart(part.shard, part.number, part.count, rows, counts, errors, seconds, engine)
+    failures, engine = [*unreadable, *failed], f"{platform.node()}/{os.getpid()}"
+    return DonePart(part.shard, part.number, part.count, rows, counts, failures, seconds, engine)
 
 
-def _apply(step: Step, items: Sequence[Loaded]) -> Sequence[Outcome | str]:
+def _apply(step: Step, items: Sequence[Loaded]) -> Sequence[Outcome | Failure]:
     if not items:
         return []
     try:
         return step.apply(items)
     except Exception as error:  # the engines are other people's code
         if len(items) == 1:
-            return [_message(items[0].rows, error)]
+            return [_failure(items[0].rows, error)]
         return [outcome for item in items for outcome in _apply(step, [item])]
 
 
-def _message(rows: Sequence[Row], error: Exception) -> str:
-    return f"image {rows[0]['image']}: {type(error).__name__}: {error}"
+def _failure(rows: Sequence[Row], error: Exception) -> Failure:
+    return Failure(rows[0]["image"], f"{type(error).__name__}: {error}")
 
 
 class Tally(dict[str, float]):

@@ -17,7 +17,19 @@ from simpleseg_core.config import RayConfig, RunConfig
 from simpleseg_core.data.records import read_rows, write_table
 from simpleseg_core.files import write_json
 from simpleseg_core.stages._base import Context
-from simpleseg_core.stages._parts import FAILED, IMAGES, UNREADABLE, Counts, DonePart, Step, Tally, finish, load, split
+from simpleseg_core.stages._parts import (
+    FAILED,
+    IMAGES,
+    UNREADABLE,
+    Counts,
+    DonePart,
+    Failure,
+    Step,
+    Tally,
+    finish,
+    load,
+    split,
+)
 from simpleseg_core.stages._ray import ray_runner
 from simpleseg_core.stages._speed import Speed
 
@@ -27,8 +39,8 @@ Run = Callable[[Step, Sequence[Path], pa.Schema], Iterator[DonePart]]
 _MARK, _COUNTS, PROVENANCE = b"simpleseg.mark", b"simpleseg.counts", b"simpleseg.provenance"
 """Keys in the metadata of a finished shard's parquet: what it was made from, what was counted on the way, and the
 settings and library versions of every stage that had a part in it, as JSON."""
-_ERRORS = b"simpleseg.errors"
-"""A further key: the images that could not be used, a line each, as JSON."""
+_FAILURES = b"simpleseg.failures"
+"""A further key: the images that could not be used and why, as JSON."""
 _LIBRARIES = (
     "simpleseg", "torch", "transformers", "groundingdino-py", "segment-anything", "opencv-python-headless"
 )  # fmt: skip
@@ -56,7 +68,7 @@ class ShardMap:
 
         Raises:
             FileNotFoundError: the source folder holds no shard.
-            RuntimeError: not one of a shard's images could be worked on.
+            RuntimeError: not one of a shard's images could be worked on, or of all images where shards may fail.
         """
         marks = {path: sha256(self.mark.encode() + path.read_bytes()).hexdigest() for path in shard_tables(self.source)}
         _remove_others(self.target, {path.name for path in marks})
@@ -66,29 +78,32 @@ class ShardMap:
         context.progress.advance(len(marks) - len(todo))
         _log.info("%s: %d of %d shards were finished before", self.target.name, len(marks) - len(todo), len(marks))
         for path, parts in _assemble(run(step, todo, self.read) if todo else (), todo):
-            counts[path] = self._write(path, marks[path], parts)
+            counts[path] = self._write(path, marks[path], parts, tolerant=context.tolerant)
             speed.add(parts)
             context.tracker.metrics(speed.metrics(), speed.images)
             context.progress.advance()
         total = Tally()
         for found in counts.values():
             total.add(found or {})
+        if context.tolerant and _useless(total):
+            tables = (self.target / path.name for path in marks)
+            raise _nothing_used(self.source, total, next(each for table in tables for each in shard_failures(table)))
         write_json(self.target / "summary.json", dict(sorted(total.items())))
         return total
 
-    def _write(self, path: Path, mark: str, parts: Sequence[DonePart]) -> Counts:
-        counts = Tally()
+    def _write(self, path: Path, mark: str, parts: Sequence[DonePart], *, tolerant: bool) -> Counts:
+        counts, failures = Tally(), [failure for part in parts for failure in part.failures]
         for part in parts:
             counts.add(part.counts)
-            for message in part.errors:
-                _log.warning("%s: %s", path.name, message)
-        if counts[IMAGES] > 1 and counts[UNREADABLE] + counts[FAILED] == counts[IMAGES]:
-            raise RuntimeError(f"{path}: not one of {counts[IMAGES]:.0f} images could be used. {parts[0].errors[0]}")
+        for failure in failures:
+            _log.warning("%s: %s", path.name, failure)
+        if _useless(counts) and not tolerant:
+            raise _nothing_used(path, counts, failures[0])
         earlier = json.loads((pq.read_schema(path).metadata or {}).get(PROVENANCE, b"{}"))
         metadata = {
-            _MARK: mark.encode(),
+            _MARK: b"" if _useless(counts) else mark.encode(),  # not finished: the next run tries again
             _COUNTS: json.dumps(counts, sort_keys=True).encode(),
-            _ERRORS: json.dumps([error for part in parts for error in part.errors]).encode(),
+            _FAILURES: json.dumps([(failure.image, failure.reason) for failure in failures]).encode(),
             PROVENANCE: json.dumps(earlier | dict(self.provenance), sort_keys=True).encode(),
         }
         rows = [row for part in parts for row in part.rows]
@@ -143,10 +158,10 @@ def digest(*parts: BaseModel | str | int) -> str:
     return "\n".join(part.model_dump_json(exclude=who) if isinstance(part, BaseModel) else str(part) for part in parts)
 
 
-def shard_errors(table: Path) -> list[str]:
-    """The images of a finished shard that could not be used: `image KEY: what went wrong`."""
-    errors: list[str] = json.loads((pq.read_schema(table).metadata or {}).get(_ERRORS, b"[]"))
-    return errors
+def shard_failures(table: Path) -> list[Failure]:
+    """The images of a shard that could not be used."""
+    pairs: list[tuple[str, str]] = json.loads((pq.read_schema(table).metadata or {}).get(_FAILURES, b"[]"))
+    return [Failure(image, reason) for image, reason in pairs]
 
 
 def left_out(counts: Counts) -> dict[str, Sequence[Mapping[str, object]]]:
@@ -173,6 +188,15 @@ def _finished(output: Path, mark: str) -> Counts | None:
         return None
     counts: dict[str, float] = json.loads(metadata[_COUNTS])
     return counts
+
+
+def _useless(counts: Tally) -> bool:
+    """Whether not one of several images could be used."""
+    return counts[IMAGES] > 1 and counts[UNREADABLE] + counts[FAILED] == counts[IMAGES]
+
+
+def _nothing_used(source: Path, counts: Tally, first: Failure) -> RuntimeError:
+    return RuntimeError(f"{source}: not one of {counts[IMAGES]:.0f} images could be used. {first}")
 
 
 def _remove_others(folder: Path, names: set[str]) -> None:

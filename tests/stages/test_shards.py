@@ -19,7 +19,7 @@ from simpleseg_core.ray_session import RaySession
 from simpleseg_core.stages import STAGES, Context, StageResult, _parts, load_stage
 from simpleseg_core.stages._parts import DonePart, Loaded, Outcome, Part, Row, Step, finish, load, split
 from simpleseg_core.stages._ray import _fitting
-from simpleseg_core.stages._shards import PROVENANCE, ShardMap, run_here
+from simpleseg_core.stages._shards import PROVENANCE, Run, ShardMap, run_here, shard_failures
 from simpleseg_core.stages._speed import Speed
 from tests.stages.annotation_inputs import write_refshapes
 
@@ -164,8 +164,8 @@ def _numbers(folder: Path, *shards: Sequence[int]) -> ShardMap:
     return ShardMap(folder / "in", folder / "out", NUMBERS, NUMBERS, "mark", {"double": {"factor": 2}})
 
 
-def _run(shards: ShardMap, folder: Path, run: object = run_here) -> dict[str, float]:
-    return dict(shards.run(Doubler(), run, Speed.resume(folder, "mark", 1.0), Context(folder)))  # type: ignore[arg-type]
+def _run(shards: ShardMap, folder: Path, run: Run = run_here, *, tolerant: bool = False) -> dict[str, float]:
+    return dict(shards.run(Doubler(), run, Speed.resume(folder, "mark", 1.0), Context(folder, tolerant=tolerant)))
 
 
 def test_an_image_that_the_engine_fails_on_does_not_take_its_batch_with_it(tmp_path: Path) -> None:
@@ -181,6 +181,31 @@ def test_an_engine_that_fails_on_everything_stops_the_stage_with_its_own_words(t
     ):
         _run(shards, tmp_path)
     assert [path.name for path in (tmp_path / "out").iterdir()] == ["00000.parquet"]
+
+
+def test_where_shards_may_fail_the_others_are_done_and_the_failed_are_tried_again(tmp_path: Path) -> None:
+    shards = _numbers(tmp_path, [-1, -2], [1, -2], [-3])
+    assert _run(shards, tmp_path, tolerant=True) == {"images": 5, "failed": 4, "seen": 1}
+    assert [row["number"] for row in read_rows(tmp_path / "out", NUMBERS)] == [2]
+    images = [
+        failure.image for number in range(3) for failure in shard_failures(tmp_path / f"out/{number:05d}.parquet")
+    ]
+    assert images == ["0-0", "0-1", "1-1", "2-0"]
+    todo: list[str] = []
+
+    def watched(step: Step, paths: Sequence[Path], schema: pa.Schema) -> Iterator[DonePart]:
+        todo.extend(path.name for path in paths)
+        yield from run_here(step, paths, schema)
+
+    _run(shards, tmp_path, watched, tolerant=True)
+    assert todo == ["00000.parquet"]
+
+
+def test_where_all_of_several_shards_fail_the_reason_is_told_each_time(tmp_path: Path) -> None:
+    shards = _numbers(tmp_path, [-1, -2], [-3])
+    for _ in range(2):
+        with pytest.raises(RuntimeError, match=r"in: not one of 3 images could be used\. image 0-0: ValueError"):
+            _run(shards, tmp_path, tolerant=True)
 
 
 def test_neither_the_order_of_shards_nor_that_of_their_parts_matters(
