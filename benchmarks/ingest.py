@@ -1,4 +1,4 @@
-"""Our downloader against img2dataset: the same files from the same local server, with the same number of processes.
+"""Our downloader against img2dataset: the same files from the same local server, with as many workers and processes.
 
     python benchmarks/ingest.py --peer PYTHON [--images 3000] [--modes keep resize] [--json FILE]
     python benchmarks/ingest.py --scale 10000 100000          ours alone: memory and time against the rows fetched
@@ -7,14 +7,15 @@
 PYTHON is the interpreter of a virtual environment that has img2dataset:
 `python3.11 -m venv peer && peer/bin/pip install img2dataset`.
 
-Both use two processes (ours: one for the network, one for decoding), 64 requests in flight, and no retries. Ours keeps
-every check on: addresses, robots.txt, reservations, caps, decoding of every image, hashes, near duplicates. `keep`
-stores images as served, `resize` shrinks them to 256 pixels and encodes them again. Of the failures a third each is
-404, a web page and half an image. Speed is counted between the first and the last request that the server sees; CPU
-is that of the downloader and all its processes, less what a run of a few images costs: starting, mostly imports, is not
-what a download of millions waits for. They take turns for some rounds; shown are the best speed and the median of the
-CPU, for other work on the machine slows a round down and never speeds it up. Time caps are a minute, so that a busy
-machine costs no images. All traffic stays on 127.0.0.1.
+Both use two workers (img2dataset's fetch and decode, ours decode while the main process fetches), 64 requests in
+flight, and no retries; how many processes that makes in all is counted and printed. Ours keeps every check on:
+addresses, robots.txt, reservations, caps, decoding of every image, hashes, near duplicates. `keep` stores images as
+served, `resize` shrinks them to 256 pixels and encodes them again. Of the failures a third each is 404, a web page and
+half an image. Speed is counted between the first and the last request that the server sees; CPU is that of the
+downloader and all its processes, less what a run of a few images costs: starting, mostly imports, is not what a
+download of millions waits for. They take turns for some rounds; shown are the best speed and the median of the CPU, for
+other work on the machine slows a round down and never speeds it up. Time caps are a minute, so that a busy machine
+costs no images. All traffic stays on 127.0.0.1.
 """
 
 import argparse
@@ -38,6 +39,7 @@ from io import BytesIO
 from pathlib import Path
 
 import numpy as np
+import psutil
 import pyarrow as pa
 import pyarrow.parquet as pq
 from PIL import Image
@@ -49,6 +51,7 @@ _RESIZED = 256
 _SUBREAPER = 36
 _NAMES = ("simpleseg", "img2dataset")
 _FEW = 30
+_LOOK_S = 0.25
 _TIMEOUT_S = 60
 _TINY = (48, 32)
 _FAULTS = 100
@@ -73,10 +76,12 @@ class Case:
 
 @dataclass(frozen=True)
 class Usage:
-    """Processor time of a command and all its processes, and the most memory that one of them had."""
+    """Processor time of a command and all its processes, the most memory that one of them had, and the most of them at
+    a time."""
 
     cpu_seconds: float
     peak_mib: float
+    processes: int
 
 
 @dataclass(frozen=True)
@@ -90,6 +95,7 @@ class Result:
     seconds: float
     cpu_seconds: float
     peak_mib: float
+    processes: int
 
     @property
     def images(self) -> int:
@@ -184,6 +190,7 @@ def download(table: Path, output: Path, port: int, mode: str) -> None:
     limits = IngestConfig(
         concurrency=_IN_FLIGHT,
         per_host=_IN_FLIGHT,
+        workers=_PROCESSES,
         retries=0,
         timeout_s=_TIMEOUT_S,
         shard_size=500,
@@ -207,22 +214,27 @@ def measure(name: str, command: list[str], log: Path) -> Usage:
     """What a downloader and everything that it starts needs."""
     environment = os.environ | {"OMP_NUM_THREADS": "1", "NO_ALBUMENTATIONS_UPDATE": "1", "PYTHONPATH": str(_root())}
     watched = [sys.executable, __file__, "--measure", str(log), *command]
-    code, cpu, peak = json.loads(subprocess.run(watched, env=environment, stdout=subprocess.PIPE, check=True).stdout)
+    answer = subprocess.run(watched, env=environment, stdout=subprocess.PIPE, check=True).stdout
+    code, cpu, peak, processes = json.loads(answer)
     if code:
         raise SystemExit(f"{name} failed:\n{log.read_text()[-3000:]}")
-    return Usage(float(cpu), float(peak))
+    return Usage(float(cpu), float(peak), int(processes))
 
 
 def run_measured(log: str, command: list[str]) -> None:
     """Run a command; print its exit code and what all its processes needed, orphans included."""
     ctypes.CDLL(None).prctl(_SUBREAPER, 1, 0, 0, 0)
-    with Path(log).open("w") as file:
-        code = subprocess.run(command, stdout=file, stderr=file, check=False).returncode
+    most = 0
+    with Path(log).open("w") as file, subprocess.Popen(command, stdout=file, stderr=file) as process:
+        while process.poll() is None:
+            most = max(most, len(psutil.Process().children(recursive=True)))
+            time.sleep(_LOOK_S)
+    code = process.returncode
     with suppress(ChildProcessError):
         while True:
             os.waitpid(-1, 0)
     used = resource.getrusage(resource.RUSAGE_CHILDREN)
-    print(json.dumps([code, used.ru_utime + used.ru_stime, used.ru_maxrss / 1024]))
+    print(json.dumps([code, used.ru_utime + used.ru_stime, used.ru_maxrss / 1024, most]))
 
 
 def _root() -> Path:
@@ -291,7 +303,7 @@ def download_once(name: str, case: Case, port: int, rows: int, peer: str, folder
     usage = measure(name, _command(name, case, port, rows, output, peer), output.with_suffix(".log"))
     with urllib.request.urlopen(f"http://127.0.0.1:{port}{_SPAN}") as answer:
         seconds = float(answer.read())
-    result = Result(name, case, rows, _statuses(output), seconds, usage.cpu_seconds, usage.peak_mib)
+    result = Result(name, case, rows, _statuses(output), seconds, usage.cpu_seconds, usage.peak_mib, usage.processes)
     whole = 0 if case.mode == "filtered" else sum(case.fault(number) is None for number in range(rows))
     if result.images != whole:
         raise SystemExit(f"{name} has {result.images} images of {whole}: {result.status}; see {output}.log")
@@ -357,8 +369,11 @@ def _compare(options: argparse.Namespace, folder: Path) -> Iterator[Result]:
     few = in_turns(Case("keep", 0, 0), site, _FEW, options.peer, folder / "start", rounds)
     start = {name: statistics.median(result.cpu_seconds for result in few[name]) for name in _NAMES}
     print(f"CPU s to start: {start['simpleseg']:.1f} ours, {start['img2dataset']:.1f} img2dataset\n")
-    print("| images | latency | failures | images/s | img2dataset | ratio | CPU s per 1,000 | img2dataset | ratio |")
-    print("|---|---|---|---|---|---|---|---|---|")
+    print(
+        "| images | latency | failures | images/s | img2dataset | ratio | CPU s per 1,000 | img2dataset | ratio "
+        "| processes | img2dataset |"
+    )
+    print("|---" * 11 + "|")
     cases = [Case(mode, ms, share) for mode in options.modes for ms in options.latencies for share in options.failures]
     for number, case in enumerate(cases):
         results = in_turns(case, site, options.images, options.peer, folder / f"case{number}", rounds)
@@ -368,7 +383,7 @@ def _compare(options: argparse.Namespace, folder: Path) -> Iterator[Result]:
             f"| {ours.rows_per_second:.0f} | {theirs.rows_per_second:.0f} "
             f"| {ours.rows_per_second / theirs.rows_per_second:.2f} "
             f"| {ours.cpu_per_thousand:.2f} | {theirs.cpu_per_thousand:.2f} "
-            f"| {ours.cpu_per_thousand / theirs.cpu_per_thousand:.2f} |",
+            f"| {ours.cpu_per_thousand / theirs.cpu_per_thousand:.2f} | {ours.processes} | {theirs.processes} |",
             flush=True,
         )
         yield from (ours, theirs)

@@ -30,7 +30,7 @@ class ExpressionWeights(Section):
     @model_validator(mode="after")
     def _something_is_asked(self) -> "ExpressionWeights":
         if sum(self.model_dump().values()) <= 0:
-            raise ValueError("data.refshapes.expressions: every weight is 0; give at least one kind a positive weight")
+            raise ValueError("expression weights: every weight is 0; give at least one kind a positive weight")
         return self
 
 
@@ -53,6 +53,8 @@ class RefShapesConfig(Section):
     """Folder of photographs (JPEG or PNG); half of the `mixed` backgrounds are then crops of them."""
     expressions: ExpressionWeights = ExpressionWeights()
     """The mixture of the train and val splits; testA and testB have their own."""
+    rl_expressions: ExpressionWeights | None = None
+    """The mixture of the RL prompts; unset: that of train. More absent objects than usual teach when to answer `[]`."""
 
     @model_validator(mode="after")
     def _shapes_are_drawable(self) -> "RefShapesConfig":

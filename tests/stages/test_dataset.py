@@ -105,6 +105,22 @@ def test_one_seed_gives_the_same_files_and_another_gives_others(root: Path, resu
     assert changed["refshapes-val.parquet"] != before["refshapes-val.parquet"]
 
 
+def test_rl_can_ask_about_absent_objects_more_often(root: Path, result: StageResult) -> None:
+    before = {name: _rows_of(root, name) for name in ("rl", "sft", "benchmarks/refshapes-val")}
+    asked = SMALL["data"] | {"refshapes": {"rl_expressions": {"none": 10}}}
+    run_stage("dataset", root, Config.model_validate(SMALL | {"data": asked}))
+    after = {name: _rows_of(root, name) for name in before}
+    run_stage("dataset", root, CONFIG)
+    assert {name for name in before if after[name] != before[name]} == {"rl"}
+    absent = [row["kind"] == "none" for row in _prompts(root, "rl")]
+    assert sum(absent) < len(absent) / 2
+    assert sum(row["kind"] == "none" for row in after["rl"]) > len(after["rl"]) / 2
+
+
+def _rows_of(root: Path, name: str) -> list[dict[str, Any]]:
+    return read_rows(root / "data" / "dataset" / f"{name}.parquet", CONVERSATIONS if name == "sft" else PROMPTS)
+
+
 def test_photographs_go_the_whole_way(coco_tiny: Path, tmp_path: Path) -> None:
     config = Config.model_validate(
         SMALL
