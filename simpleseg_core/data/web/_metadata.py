@@ -179,6 +179,11 @@ def _choose_columns(names: list[str], config: WebConfig, file: str) -> dict[str,
             f"{file}: no column for {tried}. The file has {', '.join(names)}. "
             f"Check data.web.schema_name ({config.schema_name}) or map it in data.web.columns"
         )
+    if "hash" in chosen and "hash_kind" not in chosen and ADAPTERS[config.schema_name].hash_kind is None:
+        raise ValueError(
+            f"{file}: column {chosen['hash']} holds hashes of no known kind: map a column that says one of "
+            f"{', '.join(_HASH_KINDS)} as `hash_kind` in data.web.columns, or do not map `hash`"
+        )
     return chosen
 
 

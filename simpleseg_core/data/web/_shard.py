@@ -105,8 +105,17 @@ async def ingest_shard(plan: Path, output: Path, fingerprint: str, services: Ser
 
 
 async def retry_shard(shard: Path, services: Services, work: Path) -> Counts:
-    """Fetch the rows of a finished shard again whose failure may pass; write it as if they had come the first time."""
+    """Fetch the rows of a finished shard again whose failure may pass; write it as if they had come the first time.
+
+    Raises:
+        FileNotFoundError: the images that came the first time are gone.
+    """
     records = pq.read_table(shard, schema=INGEST).to_pylist()
+    tar = shard.with_suffix(".tar")
+    if not tar.exists() and any(record["image"] is not None for record in records):
+        raise FileNotFoundError(
+            f"{tar}: the images of this shard are gone; delete {shard.name} beside it to fetch the shard anew"
+        )
     again = [index for index, record in enumerate(records) if may_pass(record["status"])]
     rows = [records[index] | {"status": None, "body": None} for index in again]
     spool = _Spool(work)
@@ -172,6 +181,8 @@ def _mismatch(row: Row, body: bytes, picture: Picture, max_distance: int) -> str
     promised, kind = (row["hash"] or "").lower(), row["hash_kind"]
     if not promised:
         return ""
+    if kind is None:
+        return f"{promised} has no hash_kind"
     if kind == "phash":
         try:
             distance = (int(promised, 16) ^ int(picture.phash, 16)).bit_count()

@@ -71,7 +71,14 @@ def test_other_answers_than_200_are_counted_by_code(server: Server, code: int) -
 
 @pytest.mark.parametrize(
     ("value", "seconds"),
-    [("7", 7), ("Wed, 21 Oct 2015 07:28:00 GMT", 0), ("soon", None), ("", None), ("-5", None)],
+    [
+        ("7", 7),
+        ("Wed, 21 Oct 2015 07:28:00 GMT", 0),
+        ("Mon, 1 Jan 99999999999999999999 00:00:00 GMT", None),
+        ("soon", None),
+        ("", None),
+        ("-5", None),
+    ],
 )
 def test_retry_after_is_read(server: Server, value: str, seconds: float | None) -> None:
     server.image("/busy", b"", status=429, headers={"Retry-After": value})

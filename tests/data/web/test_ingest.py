@@ -116,6 +116,16 @@ def test_images_that_are_not_what_was_promised_are_quarantined(tmp_path: Path, s
     assert len(ImageStore(tmp_path).keys("images/00000.tar")) == 3
 
 
+def test_a_promise_whose_kind_is_not_told_is_quarantined(tmp_path: Path, server: Server) -> None:
+    for number in range(2):
+        server.image(f"/{number}.jpg", jpeg(number))
+    promised = [hashlib.md5(jpeg(number), usedforsecurity=False).hexdigest() for number in range(2)]
+    paths = [f"/{number}.jpg" for number in range(2)]
+    web = table(tmp_path / "meta" / "a.parquet", server, paths, hash=promised, hash_kind=["md5", None])
+    assert run(tmp_path, web, server) == {"ok": 1, "hash_mismatch": 1}
+    assert rows(tmp_path)[1]["detail"] == f"{promised[1]} has no hash_kind"
+
+
 def test_order_of_arrival_does_not_change_the_shards(tmp_path: Path, server: Server) -> None:
     delays = iter([0.2, 0.0, 0.15, 0.0, 0.05] * 4)
     for number in range(10):
@@ -170,6 +180,25 @@ def test_only_failures_that_may_pass_are_tried_again(tmp_path: Path, server: Ser
     assert sorted(server.requests) == ["/1.jpg", "/4.jpg"]
     run(tmp_path / "at once", web, server)
     assert contents(tmp_path / "at once") == contents(tmp_path / "later")
+
+
+def test_a_shard_whose_images_are_gone_is_not_tried_again(tmp_path: Path, server: Server) -> None:
+    async def down(exchange: Exchange) -> None:
+        await exchange.send(b"", 503)
+
+    server.image("/a.jpg", jpeg())
+    server.routes["/b.jpg"] = down
+    web = table(tmp_path / "meta" / "a.parquet", server, ["/a.jpg", "/b.jpg"])
+    sink = tmp_path / "sink"
+    run(tmp_path, web, server, retries=0, sink=str(sink))
+    kept = contents(sink)
+    tar = tmp_path / "images" / "00000.tar"
+    tar.unlink()
+    with pytest.raises(FileNotFoundError, match=r"00000\.tar: .* delete 00000\.parquet beside it"):
+        run(tmp_path, web, server, retries=0, sink=str(sink), retry_failed=True)
+    assert not tar.exists() and contents(sink) == kept
+    tar.with_suffix(".parquet").unlink()
+    assert run(tmp_path, web, server, retries=0, sink=str(sink)) == {"ok": 1, "http_503": 1}
 
 
 def test_a_storm_of_429_is_waited_out(tmp_path: Path, server: Server) -> None:

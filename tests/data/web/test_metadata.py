@@ -97,6 +97,7 @@ def test_any_file_system_will_do(tmp_path: Path) -> None:
         (LAION | {"punsafe": -1.0}, {}, "punsafe"),
         (LAION | {"WIDTH": "wide"}, {}, "WIDTH cannot be read"),
         (LAION | {"kind": "crc32"}, {"columns": {"hash_kind": "kind"}}, "column kind has 'crc32'"),
+        (LAION | {"md5": "ab"}, {"columns": {"hash": "md5"}}, "column md5 .* of no known kind: .* as `hash_kind` in"),
     ],
 )
 def test_wrong_tables_are_named(tmp_path: Path, row: dict[str, Any], settings: dict[str, Any], message: str) -> None:
