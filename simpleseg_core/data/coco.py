@@ -4,9 +4,12 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
+from PIL import Image
+from PIL.ExifTags import Base
 from pycocotools import mask as coco_mask
 
 from simpleseg_core.config import CocoConfig
@@ -48,14 +51,19 @@ def coco_rows(config: CocoConfig) -> Iterator[tuple[str, bytes, str, str]]:
 
     The annotations are JSON, a list of {"phrase", "box", "rle_counts", "crowd"}: the box xyxy and normalised, the RLE
     COCO's compressed one in the size of the image; a crowd is no instance, but its phrase is no longer unique.
+
+    Raises:
+        ValueError: an image has another size than its annotations say, rotation by EXIF applied.
     """
     for image in read_coco(config):
+        body = image.path.read_bytes()
+        _check_size(image, body)
         names = dict.fromkeys(item.category for item in image.objects)
         annotations = [
             {"phrase": item.category, "box": item.box, "rle_counts": item.rle["counts"], "crowd": item.crowd}
             for item in image.objects
         ]
-        yield image.key, image.path.read_bytes(), ", ".join(names), json.dumps(annotations)
+        yield image.key, body, ", ".join(names), json.dumps(annotations)
 
 
 def read_coco(config: CocoConfig) -> list[CocoImage]:
@@ -124,16 +132,39 @@ def number(item: Any, name: str, path: Path, section: str) -> int:
     return value
 
 
+def image_places(folders: Sequence[Path], name: str) -> list[Path]:
+    """Where the image of an annotation file may be: by its whole name in each folder, then by its name without folders.
+
+    A name never leads out of the folders.
+    """
+    whole, bare = Path(name), Path(name).name
+    names = [bare] if whole.is_absolute() or ".." in whole.parts else [name, bare]
+    return [folder / each for each in dict.fromkeys(names) for folder in folders]
+
+
+def _check_size(image: CocoImage, body: bytes) -> None:
+    try:
+        with Image.open(BytesIO(body)) as picture:
+            width, height = picture.size
+            turned = picture.getexif().get(Base.Orientation, 1) >= 5
+    except Exception:  # Pillow raises whatever damaged headers lead it to; ingest says why it refuses an image
+        return
+    found = (height, width) if turned else (width, height)
+    if found != (image.width, image.height):
+        raise ValueError(
+            f"{image.path}: {found[0]} x {found[1]} pixels when upright, but annotated in {image.width} x "
+            f"{image.height}: give the images that were annotated"
+        )
+
+
 def _image(
     item: Mapping[str, Any], annotations: Sequence[Mapping[str, Any]], categories: Mapping[int, str], path: Path
 ) -> CocoImage:
     width, height = number(item, "width", path, "images"), number(item, "height", path, "images")
-    name = str(field(item, "file_name", path, "images"))
-    # A file name may not lead out of the folder.
-    files = [folder / Path(name).name for folder in (path.parent, path.parent / "images")]
+    files = image_places((path.parent, path.parent / "images"), str(field(item, "file_name", path, "images")))
     found = next((file for file in files if file.is_file()), None)
     if found is None:
-        raise FileNotFoundError(f"{files[-1]}: no such image, nor beside the annotation file; {path} names it")
+        raise FileNotFoundError(f"{files[1]}: no such image, nor beside the annotation file; {path} names it")
     objects = [_object(annotation, width, height, categories, path) for annotation in annotations]
     return CocoImage(item["id"], found, width, height, tuple(item for item in objects if item is not None))
 
@@ -148,9 +179,9 @@ def _object(
             f"{path}: annotation {item.get('id')} has category_id {item['category_id']}, which `categories` lacks"
         )
     rle = outline_rle(field(item, "segmentation", path, "annotations"), width, height, path, item.get("id"))
-    if rle is None or not coco_mask.area(_encoded(rle)):
+    if rle is None or not coco_mask.area(rle):
         return None
-    left, top, box_width, box_height = (float(side) for side in coco_mask.toBbox(_encoded(rle)))
+    left, top, box_width, box_height = (float(side) for side in coco_mask.toBbox(rle))
     box = (left / width, top / height, (left + box_width) / width, (top + box_height) / height)
     return CocoObject(category.lower(), box, rle, bool(item.get("iscrowd", 0)))
 
@@ -207,7 +238,3 @@ def _runs(runs: Mapping[str, Any], width: int, height: int) -> dict[str, Any]:
     text = counts if isinstance(counts, str) else counts.decode("ascii")
     rle_spans({"size": size, "counts": text})
     return {"size": size, "counts": text.encode("ascii")}
-
-
-def _encoded(rle: Rle) -> dict[str, Any]:
-    return {"size": rle["size"], "counts": rle["counts"].encode("ascii")}

@@ -125,6 +125,38 @@ def test_a_file_name_cannot_lead_out_of_the_folder(tmp_path: Path) -> None:
         read_coco(_write(root, _with("images", file_name="../../secret.png")))
 
 
+def test_a_folder_in_a_file_name_tells_images_of_one_name_apart(tmp_path: Path) -> None:
+    content = _content()
+    for item, folder in zip(content["images"], ("cam1", "cam2"), strict=True):
+        item["file_name"] = f"{folder}/0001.png"
+    config = _write(tmp_path, content)
+    (tmp_path / "images" / "cam1").mkdir()
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "cam2").symlink_to(tmp_path / "elsewhere")
+    for file in (tmp_path / "images" / "cam1" / "0001.png", tmp_path / "elsewhere" / "0001.png"):
+        Image.new("RGB", (20, 10)).save(file)
+    second, first = read_coco(config)
+    assert first.path == tmp_path / "images" / "cam1" / "0001.png"
+    assert second.path == tmp_path / "cam2" / "0001.png"
+
+
+@pytest.mark.parametrize("change", ["resized", "turned"])
+def test_an_image_of_another_size_than_the_annotated_one_is_named(tmp_path: Path, change: str) -> None:
+    config, exif = _write(tmp_path, _content()), Image.Exif()
+    if change == "turned":
+        exif[0x0112] = 6  # a quarter turn clockwise
+    Image.new("RGB", (40, 20) if change == "resized" else (20, 10)).save(tmp_path / "images" / "b.png", exif=exif)
+    found = "40 x 20" if change == "resized" else "10 x 20"
+    with pytest.raises(ValueError, match=rf"b\.png: {found} pixels .* 20 x 10: give the images that were annotated"):
+        list(coco_rows(config))
+
+
+def test_an_image_that_cannot_be_opened_is_left_to_ingest(tmp_path: Path) -> None:
+    config = _write(tmp_path, _content())
+    (tmp_path / "images" / "b.png").write_text("no image")
+    assert [body for _, body, _, _ in coco_rows(config)][1] == b"no image"
+
+
 def test_the_held_out_images_are_a_fixed_share_whatever_else_there_is() -> None:
     keys = [f"{index:012d}" for index in range(2000)]
     held = [key for key in keys if is_held_out(key, 0, 0.2)]

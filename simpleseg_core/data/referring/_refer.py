@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from simpleseg_core.config import ReferringConfig
-from simpleseg_core.data.coco import field, load_instances, number, outline_rle
+from simpleseg_core.data.coco import field, image_places, load_instances, number, outline_rle
 from simpleseg_core.data.referring._pickles import load_plain
 from simpleseg_core.data.referring._sets import FilePicture, ReferringImage, ReferringSet, Segment, Utterance
 
@@ -59,9 +59,8 @@ def image_folder(config: ReferringConfig) -> Path:
 
 def coco_picture(folder: Path, name: str) -> FilePicture:
     """COCO's file under the name of 2014 (`COCO_train2014_000000000009.jpg`) or of 2017 (`000000000009.jpg`)."""
-    plain = Path(name).name  # a file name may not lead out of the folder
-    short = folder / plain.removeprefix(_COCO_PREFIX)
-    return FilePicture(short if short.is_file() and not (folder / plain).is_file() else folder / plain)
+    plain, short = (image_places([folder], each) for each in (name, name.replace(_COCO_PREFIX, "")))
+    return FilePicture(next((file for file in (*plain, *short) if file.is_file()), plain[0]))
 
 
 def _read_refs(config: ReferringConfig) -> tuple[Path, Sequence[Entry]]:
