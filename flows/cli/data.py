@@ -29,7 +29,8 @@ Examples:
 
   simpleseg data check downloads/rc --dataset refcoco --images coco/train2014
 
-Exit code 1: a whole set has other counts than the published one, images are missing, or outlines cannot be read.
+Exit code 1: a whole set has other counts than the published one, images are missing, or images or outlines cannot be
+used.
 """
 
 app = typer.Typer(help="The referring data sets: docs/datasets.md says where to get them.", no_args_is_help=True)
@@ -92,7 +93,7 @@ def _show(report: "SetReport", config: ReferringConfig) -> None:
         table.add_row(escape(split.split), *counts, _verdict(split, partial=report.partial))
     out.print(table)
     _list("[red]missing images[/]", report.missing)
-    _list("[red]outlines that cannot be read[/]", report.broken)
+    _list("[red]images and outlines that cannot be used[/]", report.broken)
     _list("[yellow]empty outlines, left out[/]", report.empty)
     _list("[yellow]boxes outside their image[/]", report.outside)
     out.print()

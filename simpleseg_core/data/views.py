@@ -182,7 +182,7 @@ def _members(
                 image.draft("L", (64, 64))  # decodes every coefficient, but only the few pixels that the hash needs
                 packed[key] = Packed(shard, width, height, str(imagehash.phash(image)))
                 suffix = {"JPEG": "jpg"}.get(str(image.format), str(image.format).lower())
-        except (OSError, Image.DecompressionBombError) as error:
+        except Exception as error:  # Pillow's plugins raise whatever damage leads them to
             raise ValueError(f"{picture}: not a readable image ({error}); get the file anew") from error
         advance()
         yield f"{key}.{suffix}", body

@@ -52,7 +52,7 @@ class SetReport:
     missing: list[str] = field(default_factory=list)
     """Image files that are not there."""
     broken: list[str] = field(default_factory=list)
-    """Outlines that cannot be read."""
+    """Images that cannot be opened or have another size than annotated, and outlines that cannot be read."""
     empty: list[str] = field(default_factory=list)
     """Outlines that hold no pixel; what they mean is left out of training and benchmarks."""
     outside: list[str] = field(default_factory=list)
@@ -70,7 +70,7 @@ class SetReport:
 
 
 def check_referring(config: ReferringConfig) -> SetReport:
-    """Read a set, decode every outline, look for every image file.
+    """Read a set, decode every outline, look for every image file and at its header.
 
     Raises:
         FileNotFoundError, ValueError: as `read_referring`.
@@ -83,8 +83,10 @@ def check_referring(config: ReferringConfig) -> SetReport:
         for split, images in splits.items()
     ]
     reports.append(SplitReport("all", _sizes(every), known.total if known else None))
-    missing = sorted({str(image.picture) for image in every if not image.picture.exists()})
-    report = SetReport(config.name, reports, _is_part(config, reports[-1]), missing)
+    report = SetReport(config.name, reports, _is_part(config, reports[-1]))
+    for image in {image.key: image for image in every}.values():
+        _check_picture(image, report)
+    report.missing.sort()
     for image in every:
         for index, segment in enumerate(image.segments):
             _check_segment(f"image {image.key}, object {index}", image, segment, report)
@@ -149,6 +151,22 @@ def _is_part(config: ReferringConfig, total: SplitReport) -> bool:
     return (found.images or 0) < _PART * (known.images or 0)
 
 
+def _check_picture(image: ReferringImage, report: SetReport) -> None:
+    if not image.picture.exists():
+        report.missing.append(str(image.picture))
+        return
+    try:
+        width, height = image.picture.size()
+    except ValueError as error:
+        report.broken.append(str(error))
+        return
+    if (width, height) != (image.width, image.height):
+        report.broken.append(
+            f"{image.picture}: {width} x {height} pixels, but annotated in {image.width} x {image.height}: "
+            "give the images that were annotated"
+        )
+
+
 def _check_segment(where: str, image: ReferringImage, segment: Segment, report: SetReport) -> None:
     if not image.width or not image.height:
         return  # the file that tells the size is missing, and said to be
@@ -157,7 +175,7 @@ def _check_segment(where: str, image: ReferringImage, segment: Segment, report: 
     except ValueError as error:
         report.broken.append(str(error))
         return
-    if rle is None or not coco_mask.area({**rle, "counts": rle["counts"].encode("ascii")}):
+    if rle is None or not coco_mask.area(rle):
         report.empty.append(f"{where} ({segment.name})")
     if segment.box is not None:
         left, top, right, bottom = segment.box

@@ -8,7 +8,6 @@ from typing import Any
 
 import cv2
 import numpy as np
-from PIL import Image
 
 from simpleseg_core.config import ReferringConfig
 from simpleseg_core.data.coco import field
@@ -57,10 +56,11 @@ def _read_image(file: Path) -> ReferringImage:
     kind = "sentence" if content.get("is_sentence") else "phrase"
     found = [path for suffix in _SUFFIXES if (path := file.with_suffix(suffix)).is_file()]
     picture = FilePicture(found[0] if found else file.with_suffix(_SUFFIXES[0]))
-    width, height = _size(picture.path) if found else (0, 0)
+    width, height = picture.size() if found else (0, 0)
     segment = Segment("object", None, partial(_rle, tuple(shapes), width, height, file))
     utterances = tuple(Utterance(file.stem, str(text).strip(), (0,), kind) for text in texts)
-    return ReferringImage(f"reasonseg-{file.stem}", picture, width, height, (segment,), utterances)
+    key = f"reasonseg-{file.parent.name}-{file.stem}"  # the splits number their images each from the start
+    return ReferringImage(key, picture, width, height, (segment,), utterances)
 
 
 def _load(file: Path) -> Mapping[str, Any]:
@@ -75,14 +75,6 @@ def _load(file: Path) -> Mapping[str, Any]:
     if not isinstance(content, dict):
         raise ValueError(f"{file}: expected `shapes` and `text`, found a {type(content).__name__}")
     return content
-
-
-def _size(path: Path) -> tuple[int, int]:
-    try:
-        with Image.open(path) as image:
-            return image.size
-    except (OSError, Image.DecompressionBombError) as error:
-        raise ValueError(f"{path}: not a readable image ({error}); get the file anew") from error
 
 
 def _rle(shapes: Sequence[Any], width: int, height: int, file: Path) -> Rle | None:

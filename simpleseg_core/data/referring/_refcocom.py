@@ -19,6 +19,8 @@ def read_refcocom(config: ReferringConfig) -> ReferringSet:
     """`validation-*.parquet` in `root` or `root/data`: image_id, image (bytes inside), and a list `samples` of
     {id, category, sentences, bbox, mask: {counts, size}}, one for each object (moondream/refcoco-m).
 
+    Rows without samples are left out: only those tell the size of the image.
+
     Raises:
         FileNotFoundError: no such file.
         ValueError: a column or a field is missing.
@@ -41,14 +43,14 @@ def _read(file: Path) -> Iterator[ReferringImage]:
         raise ValueError(f"{file}: not a readable parquet file ({error}); get it anew") from error
     for group, rows in enumerate(groups):
         for index, row in enumerate(rows):
-            yield _image(row, ParquetPicture(file, group, index), file)
+            if field(row, "samples", file, "rows"):
+                yield _image(row, ParquetPicture(file, group, index), file)
 
 
 def _image(row: Mapping[str, Any], picture: ParquetPicture, file: Path) -> ReferringImage:
     identifier = number(row, "image_id", file, "rows")
-    samples = field(row, "samples", file, "rows") or []
-    sizes = [field(field(sample, "mask", file, "samples"), "size", file, "mask") for sample in samples]
-    height, width = sizes[0] if sizes else (0, 0)
+    samples = row["samples"]
+    (height, width), *_ = [_size(sample, file) for sample in samples]
     segments = tuple(_segment(sample, width, height, file) for sample in samples)
     utterances = tuple(
         Utterance(str(field(sample, "id", file, "samples")), str(text).strip(), (index,))
@@ -56,6 +58,14 @@ def _image(row: Mapping[str, Any], picture: ParquetPicture, file: Path) -> Refer
         for text in field(sample, "sentences", file, "samples")
     )
     return ReferringImage(f"{identifier:012d}", picture, width, height, segments, utterances)
+
+
+def _size(sample: Mapping[str, Any], file: Path) -> tuple[int, int]:
+    match size := field(field(sample, "mask", file, "samples"), "size", file, "mask"):
+        case [int(height), int(width)]:
+            return height, width
+    identifier = field(sample, "id", file, "samples")
+    raise ValueError(f"{file}: `size` of the mask of sample {identifier} is {size}: it must be [height, width]")
 
 
 def _segment(sample: Mapping[str, Any], width: int, height: int, file: Path) -> Segment:

@@ -3,11 +3,13 @@
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
+from io import BytesIO
 from pathlib import Path
 from typing import Protocol
 
 import pyarrow as pa
 import pyarrow.parquet as pq
+from PIL import Image
 
 from simpleseg_core.geometry import Rle
 
@@ -18,12 +20,23 @@ def _row_group(path: Path, group: int) -> pa.ChunkedArray:
     return pq.ParquetFile(path).read_row_group(group, columns=["image.bytes"]).column(0)
 
 
+def _header_size(source: Path | BytesIO, picture: "Picture") -> tuple[int, int]:
+    try:
+        with Image.open(source) as image:
+            return image.size
+    except Exception as error:  # Pillow raises whatever damaged headers lead it to
+        raise ValueError(f"{picture}: not a readable image ({error}); get the file anew") from error
+
+
 class Picture(Protocol):
     """Where the encoded bytes of an image are."""
 
     def exists(self) -> bool: ...
 
     def read(self) -> bytes: ...
+
+    def size(self) -> tuple[int, int]:
+        """Width and height in pixels, from the header; ValueError where that is no image's."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +50,9 @@ class FilePicture:
 
     def read(self) -> bytes:
         return self.path.read_bytes()
+
+    def size(self) -> tuple[int, int]:
+        return _header_size(self.path, self)
 
     def __str__(self) -> str:
         return str(self.path)
@@ -56,6 +72,9 @@ class ParquetPicture:
     def read(self) -> bytes:
         data: bytes = _row_group(self.path, self.group)[self.row].as_py()["bytes"]
         return data
+
+    def size(self) -> tuple[int, int]:
+        return _header_size(BytesIO(self.read()), self)
 
     def __str__(self) -> str:
         return f"{self.path}, row {self.row} of row group {self.group}"

@@ -2,10 +2,12 @@
 
 import json
 import pickle
+import struct
 from collections.abc import Mapping, Sequence
 from io import BytesIO
 from pathlib import Path
 from typing import Any
+from zlib import crc32
 
 import numpy as np
 import pyarrow as pa
@@ -26,6 +28,21 @@ def picture(seed: int, suffix: str = ".jpg") -> bytes:
     buffer = BytesIO()
     Image.fromarray(blocks.repeat(8, 0).repeat(8, 1)).save(buffer, "PNG" if suffix == ".png" else "JPEG", quality=95)
     return buffer.getvalue()
+
+
+def broken_png() -> bytes:
+    """A PNG whose header is sound; what Pillow says of the chunk behind its first pixels is a SyntaxError."""
+    data = picture(0, ".png")
+    start = data.index(b"IDAT") + 4
+    pixels = data[start : start + 40]
+    return (
+        data[: start - 8]
+        + struct.pack(">I", 40)
+        + b"IDAT"
+        + pixels
+        + struct.pack(">I", crc32(b"IDAT" + pixels))
+        + b"\1" * 40
+    )
 
 
 def ref(identifier: int, image: int, ann: Any, split: str, *sentences: str, **more: Any) -> dict[str, Any]:

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from PIL import Image
 from typer.testing import CliRunner
 
 from flows.cli.app import app
@@ -77,8 +78,23 @@ def test_what_is_wrong_inside_is_found(tmp_path: Path) -> None:
     assert not report.ok
     result = _check(root)
     assert result.exit_code == 1
-    for words in ("missing images: 1", "cannot be read: 1", "empty outlines, left out: 1", "outside their image: 1"):
+    for words in ("missing images: 1", "cannot be used: 1", "empty outlines, left out: 1", "outside their image: 1"):
         assert words in result.output
+
+
+def test_images_that_do_not_fit_their_annotations_are_found(tmp_path: Path) -> None:
+    root = small_refcoco(tmp_path / "refcoco")
+    resized, broken = (root / "images" / f"COCO_train2014_{image:012d}.jpg" for image in (1, 2))
+    Image.new("RGB", (32, 24)).save(resized)
+    broken.write_text("no image")
+    report = check_referring(ReferringConfig(dataset="refcoco", root=root))
+    assert not report.ok
+    first, second = report.broken
+    assert first.startswith(f"{resized}: 32 x 24 pixels, but annotated in 64 x 48")
+    assert second.startswith(f"{broken}: not a readable image")
+    result = _check(root)
+    assert result.exit_code == 1
+    assert "images and outlines that cannot be used: 2" in result.output
 
 
 def test_every_set_and_division_of_a_folder_is_found(tmp_path: Path) -> None:

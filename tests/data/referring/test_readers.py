@@ -156,11 +156,57 @@ def test_reasonseg_draws_large_shapes_first_and_ignores_what_is_not_the_target(t
     content = {"shapes": shapes, "text": ["where would the café keep it"], "is_sentence": True}
     for encoding in ("utf-8", "cp1252"):
         (image,) = _reasonseg(tmp_path, content, encoding).splits["val"]
-        assert (image.key, image.width, image.height) == ("reasonseg-a", WIDTH, HEIGHT)
+        assert (image.key, image.width, image.height) == ("reasonseg-val-a", WIDTH, HEIGHT)
         assert [(each.text, each.kind) for each in image.utterances] == [("where would the café keep it", "sentence")]
         mask = _mask(image)
         assert mask.sum() == 26 * 36 - 9 * 9 + 3 * 3
         assert mask[15, 15] and not mask[13, 13] and not mask[0, 0]
+
+
+def test_images_of_one_name_in_two_splits_of_reasonseg_are_two(tmp_path: Path) -> None:
+    content = {"shapes": [_shape("target", 5, 5, 40, 30)], "text": "cup"}
+    _reasonseg(tmp_path, content)
+    (tmp_path / "val").rename(tmp_path / "train")
+    found = _reasonseg(tmp_path, content)
+    assert {image.key for images in found.splits.values() for image in images} == {
+        "reasonseg-train-a",
+        "reasonseg-val-a",
+    }
+
+
+def test_a_row_of_refcoco_m_without_samples_is_left_out(tmp_path: Path) -> None:
+    mask = np.ones((HEIGHT, WIDTH), bool)
+    rows = [
+        {"image_id": index, "image": {"bytes": picture(index), "path": "x.jpg"}}
+        | {"samples": [_sample(index, mask, "cat")] if index == 2 else []}
+        for index in range(3)
+    ]
+    (image,) = read_referring(ReferringConfig(dataset="refcocom", root=write_refcocom(tmp_path, rows))).splits["val"]
+    assert image.picture.read() == picture(2)
+
+
+@pytest.mark.parametrize("size", [None, [HEIGHT], [HEIGHT, None], [1, HEIGHT, WIDTH]])
+def test_a_mask_of_refcoco_m_without_its_two_sides_is_named(tmp_path: Path, size: Any) -> None:
+    sample = _sample(7, np.ones((HEIGHT, WIDTH), bool), "cat")
+    sample["mask"]["size"] = size
+    root = write_refcocom(tmp_path, [{"image_id": 1, "image": {"bytes": picture(1)}, "samples": [sample]}])
+    with pytest.raises(ValueError, match=r"validation-.*\.parquet: .*sample 7.*\[height, width\]"):
+        read_referring(ReferringConfig(dataset="refcocom", root=root))
+
+
+def test_images_of_the_toolbox_may_lie_in_folders(tmp_path: Path) -> None:
+    outlines = {1: (1, rectangle(2, 2, 9, 9)), 2: (2, rectangle(2, 2, 9, 9))}
+    content = instances(outlines)
+    refs = [ref(key, key, key, "val", "dog") for key in outlines]
+    root = write_refer(tmp_path, refs, content)
+    for item in content["images"]:
+        file = root / "images" / item["file_name"]
+        item["file_name"] = f"cam{item['id']}/0001.jpg"
+        (root / "images" / f"cam{item['id']}").mkdir()
+        file.rename(root / "images" / item["file_name"])
+    (root / "instances.json").write_text(json.dumps(content))
+    first, second = read_referring(ReferringConfig(dataset="refcoco", root=root)).splits["val"]
+    assert (first.picture.read(), second.picture.read()) == (picture(1), picture(2))
 
 
 def test_images_are_found_where_loaders_expect_them_and_under_their_name_of_2017(tmp_path: Path) -> None:
