@@ -56,7 +56,7 @@ def find_images(paths: Sequence[Path], leave_out: Path) -> list[OwnImage]:
             raise ValueError(f"{path}: images cannot be where results go; name another folder for those")
         files = [(path, Path(path.name))] if path.is_file() else list(_walk(path, leave_out.resolve()))
         for file, name in files:
-            key = _free(name.with_suffix("").as_posix(), taken)
+            key = _free(_readable(name.with_suffix("")), taken)
             taken[key] = OwnImage(file, key, _beside(file, ".txt"), _beside(file, ".json"))
     return list(taken.values())
 
@@ -95,6 +95,11 @@ def _walk(folder: Path, leave_out: Path) -> Iterator[tuple[Path, Path]]:
     yield from ((file, file.relative_to(folder)) for file in found)
 
 
+def _readable(path: Path) -> str:
+    """A path as text; bytes that are no UTF-8, which no table takes, become replacement characters."""
+    return path.as_posix().encode("utf-8", "surrogateescape").decode("utf-8", "replace")
+
+
 def _free(name: str, taken: dict[str, OwnImage]) -> str:
     """The name, with a number behind it where another image has it already."""
     return next(key for number in range(1, len(taken) + 2) if (key := _numbered(name, number)) not in taken)
@@ -122,7 +127,7 @@ def _inspect(image: OwnImage, limits: IngestConfig, result: OwnShards) -> Pictur
 def _row(image: OwnImage, picture: Picture, shard: str) -> dict[str, Any]:
     return {
         "row_id": image.key,
-        "url": str(image.path),
+        "url": _readable(image.path),
         "text": image.caption,
         "status": "ok",
         "image": image.key,

@@ -1,5 +1,6 @@
 """Files of one's own as shards: what is found, how it is named, and what becomes of files that are not images."""
 
+import os
 from pathlib import Path
 
 import numpy as np
@@ -30,6 +31,20 @@ def test_folders_are_searched_in_order_and_named_relative_to_them(tmp_path: Path
 def test_images_of_one_name_get_different_keys(tmp_path: Path) -> None:
     files = [picture(tmp_path / name) for name in ("one/a.jpg", "two/a.jpg", "two/a.png")]
     assert [image.key for image in find_images(files, RESULTS)] == ["a", "a-2", "a-3"]
+
+
+def test_a_name_that_is_no_utf_8_is_no_obstacle(tmp_path: Path) -> None:
+    first, second = (os.fsdecode(os.fsencode(tmp_path) + b"/caf" + byte + b".jpg") for byte in (b"\xe9", b"\xe8"))
+    try:
+        picture(Path(first)), picture(Path(second))
+    except OSError:
+        pytest.skip("this file system takes no such names")
+    images = find_images([tmp_path], RESULTS)
+    assert [image.key for image in images] == ["caf\N{REPLACEMENT CHARACTER}", "caf\N{REPLACEMENT CHARACTER}-2"]
+    write_own_shards(images, tmp_path / "images", IngestConfig())
+    row, _ = read_rows(tmp_path / "images", INGEST)
+    assert row["url"].endswith("/caf\N{REPLACEMENT CHARACTER}.jpg")
+    assert ImageStore(tmp_path).read(row["shard"], row["image"]).size == (40, 30)
 
 
 def test_what_stands_beside_an_image_comes_along(tmp_path: Path) -> None:
