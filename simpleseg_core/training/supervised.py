@@ -139,7 +139,7 @@ class _Worker:
         if self._rank == 0:
             rest = {"grad_norm": norm, "lr": rate, "answer_tokens_per_s": tokens / (time.perf_counter() - began)}
             self._report(step + 1, losses.cpu(), rest)
-        if self._run.probe and (step + 1) % self._run.train.probe_every == 0 and self._world_size == 1:
+        if self._run.probe and (step + 1) % self._run.train.probe_every == 0 and self._has_whole_model():
             self._run.probe(self._plain_model(), self._processor, self._events, step + 1)
 
     def _backward(self, batch: Batch, tokens: float) -> torch.Tensor:
@@ -175,6 +175,10 @@ class _Worker:
             values = values.to(self._device)
             dist.all_reduce(values)
         return values
+
+    def _has_whole_model(self) -> bool:
+        """Whether this worker can generate on its own, while the others wait for it in the next step."""
+        return self._rank == 0 and (self._world_size == 1 or self._run.train.strategy == "ddp")
 
     def _plain_model(self) -> PreTrainedModel:
         return cast(PreTrainedModel, getattr(self._model, "module", self._model))

@@ -4,6 +4,7 @@ import json
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 import torch.distributed as dist
@@ -11,6 +12,7 @@ import torch.multiprocessing as mp
 from safetensors.torch import load_file
 
 from simpleseg_core.config import OptimizerConfig, TrainConfig
+from simpleseg_core.training.events import EventWriter
 from simpleseg_core.training.supervised import SupervisedRun, train
 from tests.tiny import TINY, FourColours, losses
 
@@ -42,11 +44,16 @@ def alone(tmp_path_factory: pytest.TempPathFactory, tiny_checkpoint: Path) -> Su
     return run
 
 
-@pytest.mark.parametrize("strategy", ["ddp", "fsdp2"])
-def test_two_workers_take_the_steps_of_one(alone: SupervisedRun, tmp_path: Path, strategy: str) -> None:
-    settings = alone.train.model_copy(update={"strategy": strategy, "workers": 2})
-    run = replace(alone, train=settings, output=tmp_path / "model", work=tmp_path / "work")
+def _draw(model: object, processor: object, events: EventWriter, step: int) -> None:
+    events.image("probe", np.zeros((2, 2, 3), np.uint8), step)
+
+
+@pytest.mark.parametrize(("strategy", "drawn"), [("ddp", 2), ("fsdp2", 0)])
+def test_two_workers_take_the_steps_of_one(alone: SupervisedRun, tmp_path: Path, strategy: str, drawn: int) -> None:
+    settings = alone.train.model_copy(update={"strategy": strategy, "workers": 2, "probe_every": 2})
+    run = replace(alone, train=settings, output=tmp_path / "model", work=tmp_path / "work", probe=_draw)
     mp.spawn(_worker, args=(run, str(tmp_path / "store")), nprocs=2)
+    assert len(list(run.work.rglob("*.png"))) == drawn, "a sharded model cannot generate on one worker"
     assert losses(run) == pytest.approx(losses(alone), rel=1e-3)
     configs = [json.loads((folder / "config.json").read_text()) for folder in (alone.output, run.output)]
     assert configs[0] == configs[1]
