@@ -28,7 +28,7 @@ def test_the_funnel_as_a_picture_shows_both_colours() -> None:
 
 
 def test_nothing_dropped_and_nothing_detected_are_funnels_too() -> None:
-    assert "0" in funnel_svg([{"filter": "detected", "dropped": 0, "kept": 0}])
+    assert "detected 0 kept, 0 dropped" in funnel_svg([{"filter": "detected", "dropped": 0, "kept": 0}])
 
 
 def test_a_histogram_names_its_series_axis_and_marker() -> None:

@@ -37,7 +37,28 @@ def _load(data: bytes, folder: Path) -> Any:
 
 
 def _is_plain(value: object) -> bool:
-    return isinstance(value, str | bytes | int | float | list | dict | tuple | set | frozenset | None)
+    """Whether a value and all that it holds are plain; a container may hold itself."""
+    seen, waiting = set[int](), [value]
+    while waiting:
+        each = waiting.pop()
+        if id(each) in seen:
+            continue
+        seen.add(id(each))
+        if isinstance(each, dict):
+            waiting += [*each.keys(), *each.values()]
+        elif isinstance(each, list | tuple | set | frozenset):
+            waiting += each
+        elif not isinstance(each, str | bytes | int | float | None):
+            return False
+    return True
+
+
+def test_what_is_inside_of_a_container_counts_as_well() -> None:
+    ring: list[object] = [{"a": (1, frozenset({"b"}))}]
+    ring.append(ring)
+    assert _is_plain(ring)
+    ring.append({"deep": [object()]})
+    assert not _is_plain(ring)
 
 
 @pytest.fixture(scope="module")
