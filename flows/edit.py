@@ -17,8 +17,10 @@ def edit_params(workspace: Workspace, overrides: Sequence[str]) -> list[Change]:
         return []
     before = load_config(workspace.params).model_dump(mode="json")
     after = load_config(workspace.params, overrides)
-    write_text(workspace.params, dump_yaml(after))
-    return changes(before, after.model_dump(mode="json"))
+    changed = changes(before, after.model_dump(mode="json"))
+    if changed:
+        write_text(workspace.params, dump_yaml(after))
+    return changed
 
 
 def use_profile(workspace: Workspace, name: str) -> list[Change]:

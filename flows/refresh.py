@@ -37,7 +37,7 @@ class RefreshParams(BaseModel):
     until: StageName = "dataset"
     """Last stage; later ones are left as they are."""
     retry_failed: bool = False
-    """Also fetch again the rows of finished shards whose failure may pass."""
+    """Also fetch again the rows of finished shards whose failure may pass; params.yaml says so from then on."""
     examples: int = Field(24, gt=0)
     """Pictures on the contact sheet."""
 
@@ -65,7 +65,7 @@ def refresh(params: RefreshParams = RefreshParams()) -> dict[str, int]:  # noqa:
     folder = workspace.root / "data" / "images"
     with _alone(workspace):
         before = look_at(folder)
-        retry = [f"ingest.retry_failed={str(params.retry_failed).lower()}"]
+        retry = ["ingest.retry_failed=true"] if params.retry_failed else []
         pipeline(PipelineParams(from_stage="ingest", until="ingest", overrides=retry, force=True))
         after = look_at(folder)
         if params.until != "ingest":

@@ -38,7 +38,7 @@ class Servers:
 
 
 def use_prefect_of(workspace: Workspace) -> str | None:
-    """Choose the Prefect server of this process, before Prefect is imported; returns its address if it runs.
+    """Choose the Prefect server of this process, before Prefect is imported; returns its address if it has one.
 
     The user's own if one is configured, else that of `simpleseg ui`, else a temporary one on the same database.
     """
@@ -47,14 +47,25 @@ def use_prefect_of(workspace: Workspace) -> str | None:
     os.environ.setdefault("PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS", str(int(_START_S)))
     stop_orphans()
     os.environ[_OWNER] = str(os.getpid())
-    if any(variable in os.environ for variable in _OWN_PREFECT):
-        return os.environ.get("PREFECT_API_URL")
+    if own_prefect():
+        return _configured_server()
     workspace.prefect_home.mkdir(parents=True, exist_ok=True)
     os.environ["PREFECT_HOME"] = str(workspace.prefect_home)
     if servers := running_servers(workspace):
         os.environ["PREFECT_API_URL"] = f"{servers.prefect}/api"
         return servers.prefect
     return None
+
+
+def own_prefect() -> bool:
+    """Whether the environment says which Prefect to use; only before `use_prefect_of` has chosen one."""
+    return any(variable in os.environ for variable in _OWN_PREFECT)
+
+
+def _configured_server() -> str | None:
+    from prefect.settings import get_current_settings
+
+    return get_current_settings().api.url
 
 
 def stop_orphans() -> list[int]:

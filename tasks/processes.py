@@ -4,8 +4,10 @@ import contextlib
 import os
 import signal
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
+from threading import Event
+from types import FrameType
 
 import psutil
 
@@ -25,6 +27,40 @@ def own_environment(extra: Mapping[str, str]) -> dict[str, str]:
     """The environment for a child that calls the commands of this virtual environment, activated or not."""
     path = os.pathsep.join((str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)))
     return {**os.environ, "PATH": path, "PYTHONUNBUFFERED": "1", **extra}
+
+
+@contextlib.contextmanager
+def stop_requests() -> Iterator[Event]:
+    """An event that Ctrl-C, SIGTERM and the end of the terminal set while the context lasts, instead of killing us."""
+    stop = Event()
+    with _handling(lambda number, frame: stop.set(), signal.SIGINT):
+        yield stop
+
+
+@contextlib.contextmanager
+def until_stopped() -> Iterator[None]:
+    """Ctrl-C, SIGTERM and the end of the terminal raise KeyboardInterrupt in the block, and end it without an error."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # with this one asyncio tidies up
+    try:
+        with (
+            contextlib.suppress(KeyboardInterrupt),
+            _handling(lambda number, frame: signal.raise_signal(signal.SIGINT)),
+        ):
+            yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+@contextlib.contextmanager
+def _handling(handler: Callable[[int, FrameType | None], None], *more: signal.Signals) -> Iterator[None]:
+    """Handle SIGTERM, more signals, and SIGHUP unless it is ignored (`nohup`)."""
+    hang_up = () if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN else (signal.SIGHUP,)
+    before = {number: signal.signal(number, handler) for number in (signal.SIGTERM, *hang_up, *more)}
+    try:
+        yield
+    finally:
+        for number, handled in before.items():
+            signal.signal(number, handled)
 
 
 def stop_tree(pid: int) -> None:

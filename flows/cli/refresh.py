@@ -1,15 +1,16 @@
 """`simpleseg refresh`: fetch what is new in the metadata and bring the dataset up to date, now or on a schedule."""
 
 import os
-from threading import Event
 from typing import Annotated
 
 import typer
+from rich.markup import escape
 
 from flows.cli.console import FAILED, bad_input, fail, out
 from flows.cli.run import followed
 from simpleseg_core.config.files import load_config
 from simpleseg_core.stages.graph import STAGES
+from tasks.processes import stop_requests, until_stopped
 from tasks.workspace import Workspace
 
 EXAMPLES = """\
@@ -33,7 +34,11 @@ def refresh(
     ] = None,
     until: Annotated[str, typer.Option(metavar="STAGE", help="Last stage; later ones stay as they are.")] = "dataset",
     retry_failed: Annotated[
-        bool, typer.Option("--retry-failed", help="Also fetch again what failed for a reason that may pass.")
+        bool,
+        typer.Option(
+            "--retry-failed",
+            help="Also fetch again what failed for a reason that may pass; params.yaml says so from then on.",
+        ),
     ] = False,
     examples: Annotated[int, typer.Option(min=1, help="Pictures on the contact sheet of the summary.")] = 24,
     verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Show what DVC says, too.")] = False,
@@ -49,14 +54,24 @@ def refresh(
         if cron is not None and len(cron.split()) != 5:
             raise ValueError(f'--cron {cron!r} is not five fields: minute hour day month weekday, as in "0 3 * * *"')
         load_config(workspace.params)
-    from flows.servers import use_prefect_of
+    from flows.servers import own_prefect, use_prefect_of
 
+    own = own_prefect()
     server = use_prefect_of(workspace)
     settings = {"until": until, "retry_failed": retry_failed, "examples": examples}
     if cron is None:
         _refresh_now(settings, server, verbose=verbose)
+        return
+    with bad_input():
+        _check_schedule(cron)
+        if own and server is None:
+            raise ValueError("--cron: the Prefect that you have chosen names no server; set PREFECT_API_URL")
+    if server is None:
+        _serve_pages_and_schedule(workspace, cron, settings)
     else:
-        _serve(workspace, cron, settings, server)
+        with until_stopped():
+            _serve_schedule(workspace, cron, settings)
+    out.print("stopped")
 
 
 def _refresh_now(settings: dict[str, object], server: str | None, *, verbose: bool) -> None:
@@ -70,33 +85,38 @@ def _refresh_now(settings: dict[str, object], server: str | None, *, verbose: bo
     out.print(f"the summary with examples is the artifact `refresh` {where}")
 
 
-def _serve(workspace: Workspace, cron: str, settings: dict[str, object], server: str | None) -> None:
-    if server is not None:
-        _serve_schedule(workspace, cron, settings)
-        return
+def _check_schedule(cron: str) -> None:
+    from prefect.client.schemas.schedules import CronSchedule
+
+    try:
+        CronSchedule(cron=cron)
+    except ValueError:
+        raise ValueError(
+            f'--cron {cron!r} is not a schedule: minute hour day month weekday, as in "0 3 * * *"'
+        ) from None
+
+
+def _serve_pages_and_schedule(workspace: Workspace, cron: str, settings: dict[str, object]) -> None:
+    from prefect.context import refresh_global_settings_context
+
     from flows.servers import serve as serve_pages
 
     tracking = load_config(workspace.params).tracking
     out.print("starting Prefect and MLflow ...")  # of our own: Prefect's temporary server keeps no schedules
     try:
-        with serve_pages(workspace, tracking, _PORTS, Event()) as servers:
-            os.environ["PREFECT_API_URL"] = f"{servers.prefect}/api"
-            out.print(f"Prefect  {servers.prefect}\nMLflow   {servers.mlflow}")
-            _serve_schedule(workspace, cron, settings)
+        with stop_requests() as stop, serve_pages(workspace, tracking, _PORTS, stop) as servers, until_stopped():
+            if not stop.is_set():
+                os.environ["PREFECT_API_URL"] = f"{servers.prefect}/api"
+                refresh_global_settings_context()  # Prefect has read its address before
+                out.print(f"Prefect  {servers.prefect}\nMLflow   {servers.mlflow}")
+                _serve_schedule(workspace, cron, settings)
     except RuntimeError as error:
         raise fail(str(error), FAILED) from None
 
 
 def _serve_schedule(workspace: Workspace, cron: str, settings: dict[str, object]) -> None:
-    # Not before: Prefect reads its address when it is imported.
-    from prefect.client.schemas.schedules import CronSchedule
-
     from flows.refresh import RefreshParams, serve
 
-    try:
-        CronSchedule(cron=cron)
-    except ValueError:
-        raise fail(f'--cron {cron!r} is not a schedule: minute hour day month weekday, as in "0 3 * * *"') from None
-    out.print(f"refreshing at `{cron}` (UTC): deployment refresh/{workspace.root.name}; Ctrl-C stops it")
+    name = escape(workspace.root.name)
+    out.print(f"refreshing at `{escape(cron)}` (UTC): deployment refresh/{name}; Ctrl-C stops it")
     serve(workspace, cron, RefreshParams.model_validate(settings))
-    out.print("stopped")

@@ -1,8 +1,5 @@
 """`simpleseg ui`: the pages of Prefect and MLflow."""
 
-import signal
-import threading
-from types import FrameType
 from typing import Annotated
 
 import typer
@@ -10,6 +7,7 @@ import typer
 from flows.cli.console import FAILED, bad_input, fail, out
 from flows.servers import running_servers, serve
 from simpleseg_core.config.files import load_config
+from tasks.processes import stop_requests
 from tasks.workspace import Workspace
 
 EXAMPLES = """\
@@ -32,16 +30,12 @@ def ui(
     if servers := running_servers(workspace):
         out.print(f"already running: Prefect {servers.prefect}, MLflow {servers.mlflow}")
         return
-    stop = threading.Event()
-
-    def ask_to_stop(number: int, frame: FrameType | None) -> None:
-        stop.set()
-
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, ask_to_stop)
     out.print("starting ...")
     try:
-        with serve(workspace, config.tracking, (prefect_port, mlflow_port), stop) as servers:
+        with (
+            stop_requests() as stop,
+            serve(workspace, config.tracking, (prefect_port, mlflow_port), stop) as servers,
+        ):
             out.print(
                 f"Prefect  {servers.prefect}\nMLflow   {servers.mlflow}\n"
                 "runs of this working copy appear there; Ctrl-C stops both"
