@@ -34,6 +34,7 @@ def show(
         if out.is_terminal
         else text.rstrip("\n"),
         soft_wrap=True,
+        markup=False,
     )
 
 
@@ -48,7 +49,7 @@ def check(
         workspace = Workspace.find()
         config = load_config(workspace.params, set_ or [])
         profile = load_profile(config.profile)
-    out.print(f"{workspace.params} is valid")
+    out.print(f"{workspace.params} is valid", markup=False)
     for change in changes(profile.model_dump(mode="json"), config.model_dump(mode="json")):
         out.print(f"  differs from profile {config.profile}: {change}", markup=False)
 

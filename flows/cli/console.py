@@ -27,5 +27,7 @@ def bad_input() -> Iterator[None]:
     """Errors about what the user gave end in one clear message, without a traceback."""
     try:
         yield
-    except (ValueError, FileNotFoundError) as error:  # ConfigError and NoWorkspaceError are ValueErrors
+    except (FileNotFoundError, NotADirectoryError, IsADirectoryError, PermissionError) as error:
+        raise fail(f"{error.filename}: {error.strerror}" if error.filename else str(error)) from None
+    except ValueError as error:  # ConfigError and NoWorkspaceError are ValueErrors
         raise fail(str(error)) from None

@@ -68,6 +68,8 @@ def check(
 
 def _wanted(path: Path | None, dataset: str | None, images: Path | None) -> Sequence[ReferringConfig]:
     if path is None:
+        if dataset is not None or images is not None:
+            raise ValueError("--dataset and --images say what a folder holds: name that FOLDER too")
         found = load_config(Workspace.find().params).data.referring
         if not found:
             raise ValueError("data.referring is empty: add a set to params.yaml, or name a folder to check")

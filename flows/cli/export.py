@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+from rich.markup import escape
 
 from flows.cli.console import FAILED, INTERRUPTED, bad_input, err, fail, out
 from simpleseg_core.config.files import load_config
@@ -74,6 +75,7 @@ def export(
     except KeyError as error:  # an image that a table names is in no shard
         raise fail(error.args[0], FAILED) from None
     except KeyboardInterrupt:
-        err.print(f"\n[yellow]interrupted[/]: {folder} has not been written")
+        err.print(f"\n[yellow]interrupted[/]: {escape(str(folder))} has not been written")
         raise typer.Exit(INTERRUPTED) from None
-    out.print(f"{', '.join(f'{count} {what}' for what, count in counts.items())} in {folder}", soft_wrap=True)
+    written = ", ".join(f"{count} {what}" for what, count in counts.items())
+    out.print(f"{written} in {escape(str(folder))}", soft_wrap=True)

@@ -54,9 +54,10 @@ def predict(
     out.print(f"question  {escape(prediction.question)}\nanswer    {escape(prediction.answer)}", soft_wrap=True)
     if prediction.error:
         raise fail(f"the answer cannot be read as polygons: {prediction.error}", FAILED)
-    Image.fromarray(prediction.overlay).save(out_file)
+    with bad_input():
+        Image.fromarray(prediction.overlay).save(out_file)
     out.print(f"polygons  {len(prediction.polygons)}" if prediction.polygons else "nothing there, says the model")
-    out.print(f"overlay   {out_file}")
+    out.print(f"overlay   {escape(str(out_file))}")
 
 
 def _numbers(option: str, text: str | None, count: int) -> tuple[float, ...] | None:

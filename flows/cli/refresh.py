@@ -81,7 +81,7 @@ def _refresh_now(settings: dict[str, object], server: str | None, *, verbose: bo
         new = refresh(RefreshParams.model_validate(settings))
     reasons = ", ".join(f"{status} {count}" for status, count in sorted(new.items()) if status != "ok")
     out.print(f"{new.get('ok', 0)} images added" + (f"; rows without an image: {reasons}" if reasons else ""))
-    where = f"in Prefect ({server})" if server else "in Prefect (`simpleseg ui` shows it)"
+    where = f"in Prefect ({escape(server)})" if server else "in Prefect (`simpleseg ui` shows it)"
     out.print(f"the summary with examples is the artifact `refresh` {where}")
 
 

@@ -84,7 +84,7 @@ def _run(workspace: Workspace, params: dict[str, object], verbose: bool) -> "Pip
     from flows.pipeline import PipelineParams, pipeline
 
     if server:
-        out.print(f"[dim]this run appears in Prefect: {server}[/]")
+        out.print(f"[dim]this run appears in Prefect: {escape(server)}[/]")
     with followed("simpleseg run", verbose=verbose):
         result: PipelineResult = pipeline(PipelineParams.model_validate(params))
     return result
@@ -139,7 +139,7 @@ def _show_results(workspace: Workspace, result: "PipelineResult", seconds: float
     out.print(f"{what}{kept}; {_duration(seconds)} in all")
     page = workspace.root / "reports" / "report.html"
     if page.exists():
-        out.print(f"look at  {page}")
+        out.print(f"look at  {escape(str(page))}")
     out.print('then     simpleseg ui | simpleseg predict IMAGE "red circle" | simpleseg status')
 
 

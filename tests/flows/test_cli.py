@@ -47,6 +47,8 @@ def test_every_command_explains_itself_with_examples(command: str) -> None:
         (("predict", "stage.py", "--bbox", "0.1,0.2,0.3"), "expected 4 numbers"),
         (("predict", "stage.py", "red circle"), "nothing is trained here yet: `simpleseg run`"),
         (("run", "--untill", "sft"), "No such option"),
+        (("data", "check", "--dataset", "refcoco"), "name that FOLDER too"),
+        (("data", "check", "--images", "."), "name that FOLDER too"),
     ],
 )
 def test_bad_input_is_refused_with_its_cure_and_exit_code_2(
@@ -92,6 +94,8 @@ def test_the_configuration_is_shown_whole_and_in_part(workspace: Workspace) -> N
     assert "lr:" in cli("config", "show", "sft.optimizer").output
     (workspace.root / "copy.yaml").write_text(cli("config", "show").output)
     assert load_config(workspace.root / "copy.yaml") == load_config(workspace.params)
+    workspace.params.write_text(workspace.params.read_text().replace("photo_dir:", "photo_dir: photos[/b]"))
+    assert "photos[/b]" in cli("config", "show", "data.refshapes").output
     assert "contour" in json.loads(cli("config", "schema").output)["properties"]
 
 
@@ -114,3 +118,7 @@ def test_a_prediction_is_drawn(workspace: Workspace, monkeypatch: pytest.MonkeyP
     assert result.exit_code == 0, result.output
     assert asked[0][1:4] == ("", (0.5, 0.25), None)
     assert np.asarray(Image.open(workspace.root / "drawn.png")).max() == 9
+    bracketed = cli("predict", "picture.png", "red circle", "--out", "drawn[v2].png")
+    assert "drawn[v2].png" in bracketed.output
+    nowhere = cli("predict", "picture.png", "red circle", "--out", "picture.png/drawn.png")
+    assert (nowhere.exit_code, "picture.png/drawn.png: Not a directory" in words(nowhere)) == (2, True)

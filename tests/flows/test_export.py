@@ -39,6 +39,19 @@ def test_each_format_fills_a_new_folder(annotated: Workspace, format_: str, file
     assert [path.name for path in (annotated.root / "out").iterdir()] == ["new"]
 
 
+@pytest.mark.parametrize("folder", ["out[v2]", "out[/x]", "out[red]"])
+def test_a_folder_is_named_as_it_is(annotated: Workspace, folder: str) -> None:
+    result = export("coco", "--out", folder)
+    assert result.exit_code == 0, result.output
+    assert f"in {folder}" in result.output
+
+
+def test_a_folder_inside_a_file_is_refused(annotated: Workspace) -> None:
+    result = export("coco", "--out", "params.yaml/x")
+    assert result.exit_code == 2
+    assert "params.yaml/x.partial: Not a directory" in result.output
+
+
 def test_exact_masks_on_request(annotated: Workspace) -> None:
     assert export("coco", "--out", "exact", "--masks", "rle").exit_code == 0
     document = json.loads((annotated.root / "exact" / "instances.json").read_text())
