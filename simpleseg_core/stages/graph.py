@@ -71,8 +71,20 @@ STAGES: dict[str, StageSpec] = {
         "evaluate",
     ),
     "report": _spec(
-        {"dataset": "data/dataset", "predictions": "data/predictions"},
+        {
+            "images": "data/images",
+            "boxes": "data/boxes",
+            "masks": "data/masks",
+            "polygons": "data/polygons",
+            "descriptions": "data/descriptions",
+            "dataset": "data/dataset",
+            "predictions": "data/predictions",
+        },
         {"metrics": "reports/metrics.json", "differences": "reports/differences.json", "report": "reports/report.html"},
+        "profile",
+        "data",
+        "contour",
+        "dataset",
         "evaluate",
     ),
 }

@@ -12,7 +12,8 @@ import pytest
 
 from simpleseg_core.config import Config, EvaluateConfig
 from simpleseg_core.data.records import PREDICTIONS, read_rows, write_table
-from simpleseg_core.stages import Context, StageResult
+from simpleseg_core.report.sources import _SUMMARIES
+from simpleseg_core.stages import STAGES, Context, StageResult
 from simpleseg_core.stages.report import run
 from tests.evaluation.fabricated import BLUR, write_benchmark, write_predictions
 from tests.export.annotated import write_annotations
@@ -69,6 +70,12 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def page(root: Path) -> str:
     return (root / "reports/report.html").read_text()
+
+
+def test_the_graph_names_what_the_page_reads() -> None:
+    spec = STAGES["report"]
+    assert spec.inputs.keys() == {*_SUMMARIES, "predictions"}
+    assert set(spec.params) == {"seed", "profile", "data", "contour", "dataset", "evaluate"}
 
 
 class Outline(HTMLParser):
