@@ -63,7 +63,10 @@ def plan_jobs(config: Config, inputs: Inputs, output: Path, work: Path) -> list[
     queries = {file: count for file in files if (count := len(read_rows(file, PROMPTS)))}
     if not queries:
         raise FileNotFoundError(f"{folder}: no benchmark query here; run `simpleseg stage dataset` again")
-    settings = json.dumps(config.evaluate.model_dump(mode="json", exclude=_PRESENTATION), sort_keys=True)
+    asked = config.evaluate.model_dump(mode="json", exclude=_PRESENTATION)
+    if config.evaluate.constrained:
+        asked["style"] = config.dataset.style
+    settings = json.dumps(asked, sort_keys=True)
     jobs = []
     for model in config.evaluate.models:
         weights = _checked(inputs[model])
