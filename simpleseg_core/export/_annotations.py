@@ -44,7 +44,7 @@ class AnnotatedImage:
     """Where it came from; empty where that is not known."""
     license: str
     source: str
-    """The collection it belongs to."""
+    """The collection it belongs to; behind a colon the metadata file that named it, if one did."""
     caption: str
     instances: tuple[Row, ...]
 

@@ -173,7 +173,7 @@ def _mixes(data: Path) -> dict[str, list[Share]]:
         for status, license_, source, final, url in zip(*columns.values(), strict=True):
             if status == "ok":
                 found["Licence"][_stated(license_)] += 1
-                found["Collection"][_stated(source)] += 1
+                found["Collection"][_stated((source or "").partition(":")[0])] += 1  # the metadata file follows
                 found["Host"][urlsplit(final or url or "").netloc or "none: local files"] += 1
     return {name: _shares(counter) for name, counter in found.items()}
 

@@ -36,7 +36,9 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     write_table(rows, POLYGONS, folder / "polygons" / "00000.parquet")
     licensed = folder / "images" / "00000.parquet"
     write_table(
-        [row | {"license": "CC-BY", "source": "laion"} for row in read_rows(licensed, INGEST)], INGEST, licensed
+        [row | {"license": "CC-BY", "source": "laion:part-00017.parquet"} for row in read_rows(licensed, INGEST)],
+        INGEST,
+        licensed,
     )
     for name, summary in SUMMARIES.items():
         (folder / name).parent.mkdir(exist_ok=True)
@@ -68,6 +70,7 @@ def test_shares_of_licences_collections_and_hosts_add_up(page: DataPage) -> None
         ("CC-BY", 8, 0.5),
         ("not stated", 8, 0.5),
     }
+    assert ("laion", 8) in {(row.name, row.count) for row in page.mixes["Collection"]}
     assert [(row.name, row.count) for row in page.mixes["Host"]] == [("shapes.test", 16)]
     assert all(sum(row.share for row in shares) == pytest.approx(1) for shares in page.mixes.values())
 
