@@ -19,6 +19,7 @@ import tempfile
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -206,7 +207,7 @@ class Peer:
         outputs = self._detector(**inputs)
         self._words.post_process_grounded_object_detection(outputs, inputs["input_ids"], threshold=0.35)
         height, width = image.shape[:2]
-        corners = [[(np.array(boxes) * [width, height, width, height]).tolist()]][0]
+        corners = [(np.array(boxes) * [width, height, width, height]).tolist()]
         given = self._pixels(images=image, input_boxes=corners, return_tensors="pt").to(self._device)
         sizes = given.pop("original_sizes"), given.pop("reshaped_input_sizes")
         given["input_boxes"] = given["input_boxes"].float()
@@ -258,6 +259,8 @@ def main() -> None:
     parser.add_argument("--device", help="compare detect + segment with the peers' way on this torch device")
     parser.add_argument("--measure", nargs=2, metavar=("STAGE", "ROOT"), help=argparse.SUPPRESS)
     options = parser.parse_args()
+    if not all(before < after for before, after in pairwise([0, *options.shards])):
+        parser.error("--shards must grow")
     if options.measure:
         run_stage(options.measure[0], Path(options.measure[1]))
     elif options.device:

@@ -2,11 +2,15 @@
 
 import os
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 from hypothesis import HealthCheck, settings
 
 from simpleseg_core.environment import apply_defaults
+
+if TYPE_CHECKING:
+    from tasks.workspace import Workspace
 
 _REPOSITORY = Path(__file__).resolve().parent.parent
 
@@ -29,6 +33,14 @@ def coco_tiny() -> Path:
     if not (folder / "instances.json").is_file():
         pytest.skip(f"no COCO photographs in {folder}: set SIMPLESEG_COCO_TINY to a folder with instances.json")
     return folder
+
+
+@pytest.fixture
+def workspace(tmp_path: Path) -> "Workspace":
+    """A working copy of two tiny stages, ingest and contour, under real git and real DVC."""
+    from tests.tiny_pipeline import make_workspace
+
+    return make_workspace(tmp_path)
 
 
 @pytest.fixture(scope="session")

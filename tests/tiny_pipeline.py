@@ -1,8 +1,15 @@
-"""A working copy with a pipeline of two tiny real stages, under real git and real DVC."""
+"""A working copy with a pipeline of two tiny real stages, under real git and real DVC; commands that run in one."""
 
+import os
+import signal
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import IO
+
+import psutil
 
 from simpleseg_core.config.files import dump_yaml, load_profile
 from tasks.workspace import Workspace
@@ -64,3 +71,34 @@ def runs(workspace: Workspace) -> list[str]:
     """The stages that have run, in order."""
     log = workspace.root / "runs.log"
     return log.read_text().split() if log.exists() else []
+
+
+@contextmanager
+def running(folder: Path, output: IO[str], *arguments: str) -> Iterator["subprocess.Popen[str]"]:
+    """`simpleseg` as a person starts it in a terminal; with the block, it and all that it started are killed."""
+    environment = {name: value for name, value in os.environ.items() if not name.startswith(("PREFECT_", "SIMPLESEG_"))}
+    process = subprocess.Popen(
+        [str(Path(sys.executable).with_name("simpleseg")), *arguments], cwd=folder, env=environment, text=True,
+        stdout=output, stderr=subprocess.STDOUT, start_new_session=True, preexec_fn=_listen_to_ctrl_c,
+    )  # fmt: skip
+    try:
+        yield process
+    finally:
+        _kill(process)
+
+
+def _listen_to_ctrl_c() -> None:
+    """As in a terminal: a suite started in the background hands its deafness to SIGINT on to its children."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
+def _kill(process: "subprocess.Popen[str]") -> None:
+    descendants = []  # the servers of `ui` have sessions of their own
+    with suppress(psutil.NoSuchProcess):
+        descendants = psutil.Process(process.pid).children(recursive=True)
+    with suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)
+    for each in descendants:
+        with suppress(psutil.NoSuchProcess):
+            each.kill()
+    process.wait()

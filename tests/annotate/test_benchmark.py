@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from benchmarks.annotate import Peer, compare, ours, pictures_of
+from benchmarks.annotate import Peer, compare, main, ours, pictures_of
 from simpleseg_core.annotate.grounding_dino import TransformersGroundingDino
 from simpleseg_core.annotate.sam import TransformersSam
 from simpleseg_core.config import DetectConfig, SegmentConfig
@@ -30,3 +30,13 @@ def test_the_table_compares_with_the_peers_way(capsys: pytest.CaptureFixture[str
         "| ours, bfloat16",
     ]
     assert all(float(line.split(" | ")[1]) > 0 for line in lines[2:])
+
+
+@pytest.mark.parametrize("shards", [("4", "4"), ("4", "2"), ("0",)])
+def test_numbers_of_shards_must_grow(
+    shards: tuple[str, ...], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("sys.argv", ["annotate.py", "--shards", *shards])
+    with pytest.raises(SystemExit, match="2"):
+        main()
+    assert "--shards must grow" in capsys.readouterr().err

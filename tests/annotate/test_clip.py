@@ -17,11 +17,6 @@ CROPS = [(0, 0, 30, 20), (15, 10, 60, 30), (30, 0, 31, 1)]
 PHRASES = ["red circle", "blue star " * 40, "green square"]
 
 
-@pytest.fixture(scope="module")
-def image() -> np.ndarray:
-    return np.random.default_rng(0).integers(0, 255, (40, 60, 3), np.uint8)
-
-
 @pytest.mark.parametrize("batch_size", [1, 16])
 def test_similarities_are_the_models_own(image: np.ndarray, batch_size: int) -> None:
     model, processor = tiny_models.clip()

@@ -21,11 +21,6 @@ BOXES: list[Box] = [(0.1, 0.1, 0.5, 0.6), (0.3, 0.2, 0.9, 0.9), (0.0, 0.0, 1.0, 
 PIXELS = np.array(BOXES) * [60, 40, 60, 40]
 
 
-@pytest.fixture(scope="module")
-def image() -> np.ndarray:
-    return np.random.default_rng(0).integers(0, 255, (40, 60, 3), np.uint8)
-
-
 def _original(batch_size: int, prompt: Kind = "box") -> PromptableSegmenter:
     config = SegmentConfig(engine="segment_anything", batch_size=batch_size, device="cpu", prompt=prompt)
     return SegmentAnything(tiny_models.segment_anything(), config)

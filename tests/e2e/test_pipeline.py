@@ -1,18 +1,14 @@
 """The whole pipeline at a size that teaches nothing: killed twice, resumed, cached, and run again in part."""
 
 import json
-import os
 import shutil
-import signal
 import subprocess
 import sys
 import tempfile
 import time
 from collections import Counter
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO
 
 import pytest
 from mlflow import MlflowClient
@@ -22,7 +18,7 @@ from simpleseg_core.config.files import dump_yaml, load_config, load_profile
 from simpleseg_core.files import read_state
 from simpleseg_core.stages import STAGES
 from tasks.workspace import Workspace, store_uri
-from tests.tiny_pipeline import git
+from tests.tiny_pipeline import git, running
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1500)]
 
@@ -74,19 +70,9 @@ class Checkout:
     def root(self) -> Path:
         return self.workspace.root
 
-    def start(self, output: IO[str], *arguments: str) -> "subprocess.Popen[str]":
-        environment = {
-            name: value for name, value in os.environ.items() if not name.startswith(("PREFECT_", "SIMPLESEG_"))
-        }
-        return subprocess.Popen(
-            [str(Path(sys.executable).with_name("simpleseg")), *arguments], cwd=self.root, env=environment, text=True,
-            stdout=output, stderr=subprocess.STDOUT, start_new_session=True,
-        )  # fmt: skip
-
     def run(self, *arguments: str, exit_codes: tuple[int, ...] = (0,)) -> str:
         """What a command prints."""
-        with tempfile.TemporaryFile("w+") as output:
-            process = self.start(output, *arguments)
+        with tempfile.TemporaryFile("w+") as output, running(self.root, output, *arguments) as process:
             process.wait()
             output.seek(0)
             said = output.read()
@@ -95,16 +81,10 @@ class Checkout:
 
     def kill_at_checkpoint(self, stage: str) -> None:
         """Start the pipeline and kill it, with everything it started, once a stage has saved a checkpoint."""
-        with (self.root / "killed.log").open("w") as log:
-            process = self.start(log, "run")
-            try:
-                while not list(self.workspace.work(stage).rglob("step-*.pt")):
-                    assert process.poll() is None, (self.root / "killed.log").read_text()
-                    time.sleep(0.05)
-            finally:
-                with suppress(ProcessLookupError):
-                    os.killpg(process.pid, signal.SIGKILL)
-                process.wait()
+        with (self.root / "killed.log").open("w") as log, running(self.root, log, "run") as process:
+            while not list(self.workspace.work(stage).rglob("step-*.pt")):
+                assert process.poll() is None, (self.root / "killed.log").read_text()
+                time.sleep(0.05)
 
     def mlflow_run(self, stage: str) -> str:
         return str(read_state(self.workspace.tracking(stage) / "run.json")["run_id"])
@@ -194,7 +174,8 @@ def test_with_nothing_changed_nothing_runs(finished: Checkout) -> None:
     said = finished.run("run")
     assert "11 of 11 stages were up to date" in " ".join(said.split())
     assert finished.stage_counts() == before
-    assert "run" not in {line.split()[1] for line in finished.run("status").splitlines()[1:] if line.strip()}
+    states = [" ".join(line.split()[1:]) for line in finished.run("status").splitlines()[1:] if line.strip()]
+    assert states == ["up to date"] * len(STAGES)
     dvc = subprocess.run(
         [sys.executable, "-m", "dvc", "status", "--json"], cwd=finished.root, capture_output=True, text=True, check=True
     )

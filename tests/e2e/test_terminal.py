@@ -1,41 +1,26 @@
 """What a person at a terminal does besides waiting: Ctrl-C, and looking at the pages."""
 
 import json
-import os
 import signal
 import subprocess
-import sys
 import time
 import urllib.request
-from collections.abc import Callable
-from pathlib import Path
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 import pytest
 
 from simpleseg_core.files import read_state
 from tasks.workspace import Workspace
-from tests.tiny_pipeline import make_workspace, runs
+from tests.tiny_pipeline import running, runs
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 
 
-@pytest.fixture
-def workspace(tmp_path: Path) -> Workspace:
-    return make_workspace(tmp_path)
-
-
-def start(workspace: Workspace, *arguments: str) -> "subprocess.Popen[str]":
-    environment = {name: value for name, value in os.environ.items() if not name.startswith(("PREFECT_", "SIMPLESEG_"))}
-    with (workspace.root / "said.log").open("w") as output:
-        return subprocess.Popen(
-            [str(Path(sys.executable).with_name("simpleseg")), *arguments], cwd=workspace.root, env=environment,
-            stdout=output, stderr=subprocess.STDOUT, text=True, start_new_session=True, preexec_fn=_listen_to_ctrl_c,
-        )  # fmt: skip
-
-
-def _listen_to_ctrl_c() -> None:
-    """As in a terminal: a suite started in the background hands its deafness to SIGINT on to its children."""
-    signal.signal(signal.SIGINT, signal.SIG_DFL)
+@contextmanager
+def started(workspace: Workspace, *arguments: str) -> "Iterator[subprocess.Popen[str]]":
+    with (workspace.root / "said.log").open("w") as output, running(workspace.root, output, *arguments) as process:
+        yield process
 
 
 def said(workspace: Workspace) -> str:
@@ -50,41 +35,35 @@ def wait_for(happened: Callable[[], bool], process: "subprocess.Popen[str]", wor
 
 def test_ctrl_c_stops_the_stage_and_the_next_run_goes_on(workspace: Workspace) -> None:
     (workspace.root / "wait").touch()
-    process = start(workspace, "run")
-    wait_for(lambda: "working on images" in said(workspace), process, workspace)
-    process.send_signal(signal.SIGINT)
-    assert process.wait(timeout=120) == 130, said(workspace)
+    with started(workspace, "run") as process:
+        wait_for(lambda: "working on images" in said(workspace), process, workspace)
+        process.send_signal(signal.SIGINT)
+        assert process.wait(timeout=120) == 130, said(workspace)
     assert "`simpleseg run` goes on where this stopped" in " ".join(said(workspace).split())
     assert runs(workspace) == []
     (workspace.root / "wait").unlink()
-    assert start(workspace, "run").wait() == 0, said(workspace)
+    with started(workspace, "run") as process:
+        assert process.wait() == 0, said(workspace)
     assert runs(workspace) == ["images", "polygons"]
 
 
 def test_a_failed_stage_is_named_with_the_end_of_its_output(workspace: Workspace) -> None:
     (workspace.root / "fail").write_text("2")
-    assert start(workspace, "run").wait() == 1, said(workspace)
+    with started(workspace, "run") as process:
+        assert process.wait() == 1, said(workspace)
     assert "ingest failed (exit code 2)" in said(workspace)
 
 
 def test_the_pages_are_served_and_a_run_appears_there(workspace: Workspace) -> None:
-    servers = start(workspace, "ui")
-    wait_for(lambda: "prefect" in read_state(workspace.ui_state), servers, workspace)
-    state = read_state(workspace.ui_state)
-    try:
+    with started(workspace, "ui") as servers:
+        wait_for(lambda: "prefect" in read_state(workspace.ui_state), servers, workspace)
+        state = read_state(workspace.ui_state)
         assert "MLflow" in _page(state["mlflow"])
         assert "Prefect" in _page(state["prefect"])
-        log = (workspace.root / "run.log").open("w")
-        subprocess.run(
-            [str(Path(sys.executable).with_name("simpleseg")), "run"],
-            cwd=workspace.root,
-            check=True,
-            stdout=log,
-            stderr=log,
-        )
+        with (workspace.root / "run.log").open("w") as log, running(workspace.root, log, "run") as run:
+            assert run.wait() == 0, (workspace.root / "run.log").read_text()
         flows = json.loads(_page(f"{state['prefect']}/api/flow_runs/filter", b"{}"))
         assert [flow["state_name"] for flow in flows] == ["Completed"]
-    finally:
         servers.send_signal(signal.SIGINT)
         assert servers.wait() == 0, said(workspace)
     assert not workspace.ui_state.exists()

@@ -2,20 +2,18 @@
 
 import os
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 from prefect.context import refresh_global_settings_context
 
 from tasks.workspace import Workspace
-from tests.tiny_pipeline import make_workspace
 
 
 @pytest.fixture
-def workspace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Workspace:
-    """Two tiny stages, ingest and contour, under real git and real DVC; the current folder is theirs."""
-    monkeypatch.chdir(tmp_path)
-    return make_workspace(tmp_path)
+def workspace(workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> Workspace:
+    """The tiny working copy, as the current folder."""
+    monkeypatch.chdir(workspace.root)
+    return workspace
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""A small `images` folder as ingest leaves it, made without the network."""
+"""A small `images` folder as ingest leaves it, made without the network, and stages that run on it."""
 
 from pathlib import Path
 
@@ -7,11 +7,14 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from PIL import Image
 
-from simpleseg_core.config import RefShapesConfig
+from simpleseg_core.config import Config, RefShapesConfig
 from simpleseg_core.data.records import INGEST, write_table
 from simpleseg_core.data.refshapes import describe, phrase, scene
 from simpleseg_core.data.shards import encode_jpeg, write_shard
 from simpleseg_core.geometry import encode_rle
+from simpleseg_core.stages import STAGES, Context, StageResult, load_stage
+
+CHAIN = ("detect", "segment", "contour", "describe")
 
 
 def write_refshapes(images: Path, shards: int = 2, per_shard: int = 4) -> None:
@@ -35,3 +38,12 @@ def write_refshapes(images: Path, shards: int = 2, per_shard: int = 4) -> None:
         write_shard(files, images / f"{stem}.tar")
         write_table(rows, INGEST, images / f"{stem}.parquet")
     pq.write_table(pa.Table.from_pylist(truth), images / "truth.parquet")
+
+
+def run_stage(name: str, root: Path, config: Config) -> StageResult:
+    """A stage on the folders of `graph`, below `root`."""
+    spec, work = STAGES[name], root / "work" / name
+    work.mkdir(parents=True, exist_ok=True)
+    inputs = {role: root / path for role, path in spec.inputs.items()}
+    outputs = {role: root / path for role, path in spec.outputs.items()}
+    return load_stage(name)(config, inputs, outputs, Context(work))

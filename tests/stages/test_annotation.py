@@ -8,20 +8,10 @@ import pytest
 from simpleseg_core.config import Config
 from simpleseg_core.data.records import BOXES, DESCRIPTIONS, MASKS, POLYGONS, read_rows
 from simpleseg_core.geometry import decode_rle, mask_box, polygons_mask_iou
-from simpleseg_core.stages import STAGES, Context, StageResult, load_stage
-from tests.stages.annotation_inputs import write_refshapes
+from simpleseg_core.stages import StageResult
+from tests.stages.annotation_inputs import CHAIN, run_stage, write_refshapes
 
-CHAIN = ("detect", "segment", "contour", "describe")
 CONFIG = Config.model_validate({"contour": {"tolerance": 0.02}})
-
-
-def run_stage(name: str, root: Path, config: Config = CONFIG) -> StageResult:
-    """A stage on the folders of `graph`, below `root`."""
-    spec, work = STAGES[name], root / "work" / name
-    work.mkdir(parents=True, exist_ok=True)
-    inputs = {role: root / path for role, path in spec.inputs.items()}
-    outputs = {role: root / path for role, path in spec.outputs.items()}
-    return load_stage(name)(config, inputs, outputs, Context(work))
 
 
 @pytest.fixture(scope="module")
@@ -33,7 +23,7 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def results(root: Path) -> dict[str, StageResult]:
-    return {name: run_stage(name, root) for name in CHAIN}
+    return {name: run_stage(name, root, CONFIG) for name in CHAIN}
 
 
 def _bytes(root: Path) -> dict[str, bytes]:
@@ -92,7 +82,7 @@ def test_every_instance_is_described(root: Path, results: dict[str, StageResult]
 def test_a_second_run_writes_nothing_and_reports_the_same(root: Path, results: dict[str, StageResult]) -> None:
     tables = sorted((root / "data").glob("*/*.parquet"))
     before = {path: path.stat().st_mtime_ns for path in tables}
-    assert {name: run_stage(name, root) for name in CHAIN} == results
+    assert {name: run_stage(name, root, CONFIG) for name in CHAIN} == results
     assert {path: path.stat().st_mtime_ns for path in tables} == before
 
 
@@ -103,7 +93,7 @@ def test_a_lost_shard_is_made_again_byte_for_byte(root: Path, results: dict[str,
         (root / "data" / role / "00007.parquet").write_bytes(b"of an earlier, bigger run")
         (root / "data" / role / "00000.parquet.tmp").write_bytes(b"of a killed one")
     for name in CHAIN:
-        run_stage(name, root)
+        run_stage(name, root, CONFIG)
     assert _bytes(root) == before
 
 
@@ -115,9 +105,9 @@ def test_a_new_tolerance_changes_polygons_and_nothing_before_them(root: Path, re
     assert {path: path.stat().st_mtime_ns for path in masks} == before
     changed = run_stage("contour", root, coarse).metrics["points"]
     assert changed < results["contour"].metrics["points"]
-    run_stage("contour", root)
+    run_stage("contour", root, CONFIG)
 
 
 def test_without_its_input_a_stage_says_what_to_run(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError, match="no shard here; run the stage that writes it first"):
-        run_stage("segment", tmp_path)
+        run_stage("segment", tmp_path, CONFIG)

@@ -12,8 +12,7 @@ from simpleseg_core.data.records import CONVERSATIONS, DESCRIPTIONS, INGEST, PRO
 from simpleseg_core.data.shards import ImageStore, write_shard
 from simpleseg_core.grammar import parse_polygons
 from simpleseg_core.stages import StageResult
-from tests.stages.annotation_inputs import write_refshapes
-from tests.stages.test_annotation import CHAIN, run_stage
+from tests.stages.annotation_inputs import CHAIN, run_stage, write_refshapes
 
 SMALL = {
     "data": {"train_images": 12, "rl_images": 6, "benchmark_queries": {"val": 8, "testA": 4, "testB": 4}},

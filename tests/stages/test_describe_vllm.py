@@ -11,15 +11,14 @@ import pytest
 from simpleseg_core.annotate.describe_vlm import NOUN_PHRASE
 from simpleseg_core.config import Config
 from simpleseg_core.data.records import DESCRIPTIONS, read_rows
-from tests.stages.annotation_inputs import write_refshapes
-from tests.stages.test_shards import run_stage
+from tests.stages.annotation_inputs import run_stage, write_refshapes
 
 # A process of its own: the engine that other tests share would not survive the end of this one.
 _DESCRIBE = """
 import json, sys
 from pathlib import Path
 from simpleseg_core.config import Config
-from tests.stages.test_shards import run_stage
+from tests.stages.annotation_inputs import run_stage
 
 result = run_stage("describe", Path(sys.argv[1]), Config.model_validate(json.loads(sys.argv[2])))
 print(json.dumps({"metrics": result.metrics, "tables": {name: list(rows) for name, rows in result.tables.items()}}))

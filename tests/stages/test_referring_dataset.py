@@ -21,8 +21,7 @@ from simpleseg_core.geometry import decode_rle, polygons_mask_iou
 from simpleseg_core.grammar import parse_polygons
 from simpleseg_core.stages import StageResult
 from tests.data.referring.originals import HEIGHT, WIDTH, instances, picture, rectangle, ref, small_refcoco, write_refer
-from tests.stages.annotation_inputs import write_refshapes
-from tests.stages.test_annotation import run_stage
+from tests.stages.annotation_inputs import run_stage, write_refshapes
 
 SQUARE = rectangle(8, 8, 40, 30)
 COCO_IDS = (1, 2, 3, 4, 5)

@@ -16,24 +16,14 @@ from simpleseg_core.config import Config
 from simpleseg_core.data.records import BOXES, INGEST, read_rows, write_table
 from simpleseg_core.data.shards import ImageStore
 from simpleseg_core.ray_session import RaySession
-from simpleseg_core.stages import STAGES, Context, StageResult, _parts, load_stage
+from simpleseg_core.stages import Context, _parts
 from simpleseg_core.stages._parts import DonePart, Loaded, Outcome, Part, Row, Step, finish, load, split
 from simpleseg_core.stages._ray import _fitting
 from simpleseg_core.stages._shards import PROVENANCE, Run, ShardMap, run_here, shard_failures
 from simpleseg_core.stages._speed import Speed
-from tests.stages.annotation_inputs import write_refshapes
+from tests.stages.annotation_inputs import CHAIN, run_stage, write_refshapes
 
-CHAIN = ("detect", "segment", "contour", "describe")
 ROLES = ("boxes", "masks", "polygons", "descriptions")
-
-
-def run_stage(name: str, root: Path, config: Config) -> StageResult:
-    """A stage on the folders of `graph`, below `root`."""
-    spec, work = STAGES[name], root / "work" / name
-    work.mkdir(parents=True, exist_ok=True)
-    inputs = {role: root / path for role, path in spec.inputs.items()}
-    outputs = {role: root / path for role, path in spec.outputs.items()}
-    return load_stage(name)(config, inputs, outputs, Context(work))
 
 
 def tables(root: Path, *roles: str) -> dict[str, bytes]:
@@ -63,7 +53,7 @@ _KILLED = """
 import os, signal, sys
 from pathlib import Path
 from simpleseg_core.config import Config
-from tests.stages.test_shards import run_stage
+from tests.stages.annotation_inputs import run_stage
 
 def die_with_half_a_table(partial, target):
     if target.name == "00001.parquet":
