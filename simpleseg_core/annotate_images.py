@@ -14,6 +14,7 @@ from PIL import Image
 
 from simpleseg_core.annotate.shapes import knows
 from simpleseg_core.config import Config, DetectConfig
+from simpleseg_core.data.outlines import row_polygons
 from simpleseg_core.data.own_images import OwnImage, write_own_shards
 from simpleseg_core.data.shards import ImageStore
 from simpleseg_core.export import (
@@ -21,7 +22,6 @@ from simpleseg_core.export import (
     Annotations,
     Format,
     export_folder,
-    instance_polygons,
     overview_sheet,
 )
 from simpleseg_core.files import replacing
@@ -227,7 +227,7 @@ def _draw_all(annotations: Annotations, folder: Path, progress: Progress) -> dic
 def _draw(image: AnnotatedImage, store: ImageStore, folder: Path) -> None:
     if not image.instances:
         return
-    items = [Tagged(instance_polygons(row), row["description"] or row["phrase"]) for row in image.instances]
+    items = [Tagged(row_polygons(row), row["description"] or row["phrase"]) for row in image.instances]
     page = draw_annotated(np.asarray(store.read(image.shard, image.key)), items)
     _save(page, folder / f"{image.key}.jpg", "JPEG")
 

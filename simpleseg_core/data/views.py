@@ -15,6 +15,7 @@ from PIL import Image
 
 from simpleseg_core.config import ContourConfig, RefShapesConfig
 from simpleseg_core.data.expressions import Item, name_items
+from simpleseg_core.data.outlines import row_mask, row_polygons
 from simpleseg_core.data.pairs import Reference, Target, View, mask_target, outline, scene_view
 from simpleseg_core.data.referring import Picture, ReferringImage
 from simpleseg_core.data.refshapes import Scene, scene
@@ -130,9 +131,7 @@ def described_views(rows: Sequence[Row], phashes: Mapping[str, str]) -> Iterator
 
 
 def _target(row: Row) -> Target:
-    mask = decode_rle({"size": [row["height"], row["width"]], "counts": row["rle_counts"]})
-    polygons = [np.array(polygon, np.float64) for polygon in row["polygons"]]
-    return Target(row["phrase"], mask, tuple(row["box"]), tuple(row["point"]), polygons)
+    return Target(row["phrase"], row_mask(row), tuple(row["box"]), tuple(row["point"]), row_polygons(row))
 
 
 @dataclass(frozen=True, slots=True)

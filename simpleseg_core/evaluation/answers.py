@@ -3,6 +3,7 @@
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from simpleseg_core.data.outlines import row_rle
 from simpleseg_core.data.shards import ImageStore
 from simpleseg_core.metrics import score_sample
 from simpleseg_core.rollout import Completion, Request, Rollout, Sampling
@@ -39,9 +40,7 @@ def answer_prompts(
 def score_answer(prompt: Mapping[str, Any], model: str, completion: Completion) -> Row:
     """The PREDICTIONS row of one answer; the stop token is not counted."""
     tokens = len(completion.token_ids) - completion.finished
-    score = score_sample(
-        completion.text, {"size": [prompt["height"], prompt["width"]], "counts": prompt["rle_counts"]}, tokens=tokens
-    )
+    score = score_sample(completion.text, row_rle(prompt), tokens=tokens)
     return {
         **prompt,
         "model": model,

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from simpleseg_core.geometry import Mask, decode_rle
+from simpleseg_core.data.outlines import row_mask
 
 Values = NDArray[np.float64]
 
@@ -42,7 +42,7 @@ class Outcomes:
         return cls(
             sample=np.array([row["sample"] for row in rows]),
             kind=np.array([row["kind"] for row in rows]),
-            area=np.array([true_mask(row).mean() for row in rows]),
+            area=np.array([row_mask(row).mean() for row in rows]),
             targets=_numbers(rows, "targets"),
             iou=_numbers(rows, "iou"),
             intersection=_numbers(rows, "intersection"),
@@ -58,11 +58,6 @@ class Outcomes:
     def where(self, chosen: NDArray[np.bool_]) -> "Outcomes":
         """The predictions for which `chosen` (n,) holds."""
         return Outcomes(**{field.name: getattr(self, field.name)[chosen] for field in fields(self)})
-
-
-def true_mask(row: Mapping[str, Any]) -> Mask:
-    """The exact mask (H, W) of a row of PROMPTS or PREDICTIONS."""
-    return decode_rle({"size": [row["height"], row["width"]], "counts": row["rle_counts"]})
 
 
 def _numbers(rows: Sequence[Mapping[str, Any]], name: str) -> Values:

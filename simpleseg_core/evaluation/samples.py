@@ -5,8 +5,8 @@ from typing import Any
 
 import numpy as np
 
+from simpleseg_core.data.outlines import row_mask
 from simpleseg_core.data.shards import ImageStore
-from simpleseg_core.evaluation.outcomes import true_mask
 from simpleseg_core.geometry import polygons_to_mask
 from simpleseg_core.grammar import parse_polygons
 from simpleseg_core.viz import Probe
@@ -43,4 +43,4 @@ def prediction_probe(row: Row, images: ImageStore) -> Probe:
     prediction = polygons_to_mask(parse_polygons(row["answer"]).polygons, row["height"], row["width"])
     verdict = f"IoU {row['iou']:.2f}" if row["valid"] else f"unreadable ({row['error']})"
     picture = np.asarray(images.read(row["shard"], row["image"]))
-    return Probe(picture, true_mask(row), prediction, f"{row['expression']} · {verdict}")
+    return Probe(picture, row_mask(row), prediction, f"{row['expression']} · {verdict}")

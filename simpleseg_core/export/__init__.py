@@ -6,8 +6,6 @@ from simpleseg_core.export._annotations import (
     ImageSource,
     Place,
     copy_images,
-    instance_mask,
-    instance_polygons,
 )
 from simpleseg_core.export.coco import Segmentation, export_coco
 from simpleseg_core.export.formats import Format, export_folder
@@ -17,6 +15,6 @@ from simpleseg_core.export.sheets import overview_sheet, shard_sheet, write_shee
 
 __all__ = [
     "AnnotatedImage", "Annotations", "Format", "ImageSource", "Place", "Segmentation", "copy_images", "export_coco",
-    "export_folder", "export_hugging_face", "export_labelme", "instance_mask", "instance_polygons", "overview_sheet",
+    "export_folder", "export_hugging_face", "export_labelme", "overview_sheet",
     "shard_sheet", "write_sheets",
 ]  # fmt: skip

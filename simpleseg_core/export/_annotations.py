@@ -6,15 +6,12 @@ from io import BytesIO
 from pathlib import Path
 from typing import Any, Protocol, Self
 
-import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
-from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
 from simpleseg_core.data.records import DESCRIPTIONS, POLYGONS, read_rows
 from simpleseg_core.files import replacing
-from simpleseg_core.geometry import Polygon, decode_rle
 
 Row = dict[str, Any]
 Place = Callable[["AnnotatedImage"], str]
@@ -140,16 +137,6 @@ def _image(origin: Mapping[str, Any], rows: list[Row]) -> AnnotatedImage:
         caption=known["text"] or "",
         instances=tuple(rows),
     )
-
-
-def instance_mask(row: Mapping[str, Any]) -> NDArray[np.bool_]:
-    """The mask (H, W) of an instance."""
-    return decode_rle({"size": [row["height"], row["width"]], "counts": row["rle_counts"]})
-
-
-def instance_polygons(row: Mapping[str, Any]) -> list[Polygon]:
-    """The polygons of an instance, each (N, 2), normalised."""
-    return [np.array(polygon, np.float64) for polygon in row["polygons"]]
 
 
 def image_suffix(data: bytes) -> str:

@@ -10,13 +10,12 @@ from typing import IO, Any, Literal
 
 import numpy as np
 
+from simpleseg_core.data.outlines import row_mask, row_polygons, row_rle
 from simpleseg_core.export._annotations import (
     AnnotatedImage,
     Annotations,
     Place,
     Row,
-    instance_mask,
-    instance_polygons,
 )
 from simpleseg_core.files import replacing
 from simpleseg_core.geometry import mask_box, polygons_to_mask
@@ -86,17 +85,16 @@ class _Writer:
 
     def annotation(self, row: Row) -> dict[str, Any]:
         self.annotations += 1
-        polygons = instance_polygons(row)
+        polygons = row_polygons(row)
         exact = self.segmentation == "rle"
-        mask = instance_mask(row) if exact else polygons_to_mask(polygons, row["height"], row["width"])
+        mask = row_mask(row) if exact else polygons_to_mask(polygons, row["height"], row["width"])
         size = np.array([row["width"], row["height"]])
-        rle = {"size": [row["height"], row["width"]], "counts": row["rle_counts"]}
         outlines = [(polygon * size).round(_DIGITS).ravel().tolist() for polygon in polygons]
         return {
             "id": self.annotations,
             "image_id": self.images,
             "category_id": self.categories[row["phrase"]],
-            "segmentation": rle if exact else outlines,
+            "segmentation": row_rle(row) if exact else outlines,
             "area": int(mask.sum()),
             "bbox": _xywh(mask_box(mask), size),
             "iscrowd": 0,

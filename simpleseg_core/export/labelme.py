@@ -6,7 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from simpleseg_core.export._annotations import AnnotatedImage, Annotations, Place, Row, instance_polygons
+from simpleseg_core.data.outlines import row_polygons
+from simpleseg_core.export._annotations import AnnotatedImage, Annotations, Place, Row
 from simpleseg_core.files import write_json
 from simpleseg_core.stages import NullProgress, Progress
 
@@ -54,7 +55,7 @@ def _document(image: AnnotatedImage, name: str) -> dict[str, Any]:
 
 def _shapes(number: int, row: Row) -> Iterator[dict[str, Any]]:
     size = np.array([row["width"], row["height"]])
-    for polygon in instance_polygons(row):
+    for polygon in row_polygons(row):
         yield {
             "label": row["phrase"],
             "points": (polygon * size).round(_DIGITS).tolist(),

@@ -10,8 +10,9 @@ import numpy as np
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
+from simpleseg_core.data.outlines import row_mask, row_polygons
 from simpleseg_core.data.shards import ImageStore
-from simpleseg_core.export._annotations import Annotations, Row, instance_mask, instance_polygons
+from simpleseg_core.export._annotations import Annotations, Row
 from simpleseg_core.files import replacing
 from simpleseg_core.stages import NullProgress, Progress
 from simpleseg_core.viz import InstanceView, Picture, instance_sheet
@@ -121,8 +122,8 @@ def _is_finished(file: Path, mark: str) -> bool:
 def _view(row: Row, images: ImageStore) -> InstanceView:
     return InstanceView(
         image=np.array(images.read(row["shard"], row["image"])),
-        mask=instance_mask(row),
-        polygons=instance_polygons(row),
+        mask=row_mask(row),
+        polygons=row_polygons(row),
         box=row["box"],
         title=row.get("description") or row["phrase"],
         details=" · ".join(_scores(row)),

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from simpleseg_core.annotate import funnel
 from simpleseg_core.config import Config
-from simpleseg_core.export import instance_mask, instance_polygons
+from simpleseg_core.data.outlines import row_mask, row_polygons
 from simpleseg_core.geometry import mask_to_polygons
 from simpleseg_core.report.panels import Album, Frame, outline_path, vertex_path
 from simpleseg_core.viz import funnel_svg, histogram_svg
@@ -223,13 +223,13 @@ def _row(table: Path, index: int) -> Row:
 
 def _shot(row: Row, album: Album) -> InstanceShot:
     frame = album.frame(row["shard"], row["image"])
-    polygons = instance_polygons(row)
+    polygons = row_polygons(row)
     left, top, right, bottom = np.array(row["box"]) * (frame.width, frame.height, frame.width, frame.height)
     return InstanceShot(
         frame=frame,
         title=row["description"] or row["phrase"],
         scores=f"round trip {row['roundtrip_iou']:.2f} · score {row['score']:.2f} · {row['points']} points",
-        mask=outline_path(mask_to_polygons(instance_mask(row), tolerance=0), frame),
+        mask=outline_path(mask_to_polygons(row_mask(row), tolerance=0), frame),
         polygons=outline_path(polygons, frame),
         vertices=vertex_path(polygons, frame),
         box=(float(left), float(top), float(right - left), float(bottom - top)),

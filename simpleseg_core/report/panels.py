@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from simpleseg_core.data.outlines import row_mask
 from simpleseg_core.data.shards import ImageStore, encode_jpeg
-from simpleseg_core.evaluation import true_mask
 from simpleseg_core.geometry import mask_to_polygons
 from simpleseg_core.grammar import parse_polygons
 
@@ -59,7 +59,7 @@ class Album:
         """A PREDICTIONS row as a picture."""
         frame = self.frame(row["shard"], row["image"])
         parsed = parse_polygons(row["answer"])
-        truth = mask_to_polygons(true_mask(row), tolerance=0)
+        truth = mask_to_polygons(row_mask(row), tolerance=0)
         return Shot(
             frame=frame,
             expression=row["expression"],

@@ -7,8 +7,9 @@ import numpy as np
 
 from simpleseg_core.annotate import Contoured, MaskCandidate, contour_image, funnel
 from simpleseg_core.config import Config, ContourConfig
+from simpleseg_core.data.outlines import row_mask
 from simpleseg_core.data.records import MASKS, POLYGONS
-from simpleseg_core.geometry import decode_rle, encode_rle
+from simpleseg_core.geometry import encode_rle
 from simpleseg_core.stages._base import Context, Inputs, Outputs, StageResult
 from simpleseg_core.stages._parts import Loaded, Outcome, Row, Tally
 from simpleseg_core.stages._shards import ShardMap, digest, left_out, provenance, run_shards
@@ -62,13 +63,12 @@ class _Contour:
 
 
 def _candidate(row: Row) -> MaskCandidate:
-    mask = decode_rle({"size": [row["height"], row["width"]], "counts": row["rle_counts"]})
     left, top, right, bottom = row["box"]
     return MaskCandidate(
         row["phrase"],
         (left, top, right, bottom),
         row["score"],
-        mask,
+        row_mask(row),
         row["predicted_iou"],
         row["stability"],
         row["similarity"],

@@ -7,11 +7,11 @@ from pydantic import BaseModel
 
 from simpleseg_core.annotate import Annotated, Describer, Description, Instance, build_describer
 from simpleseg_core.config import Config
+from simpleseg_core.data.outlines import row_mask
 from simpleseg_core.data.records import DESCRIPTIONS, POLYGONS
 from simpleseg_core.data.shards import ImageStore
 from simpleseg_core.data.views import AMBIGUOUS
 from simpleseg_core.export import Annotations, write_sheets
-from simpleseg_core.geometry import decode_rle
 from simpleseg_core.stages._base import Context, Inputs, Outputs, StageResult
 from simpleseg_core.stages._parts import Loaded, Outcome, Row, Tally, load_image
 from simpleseg_core.stages._shards import ShardMap, digest, left_out, provenance, run_shards
@@ -106,5 +106,4 @@ def _outcome(rows: Sequence[Row], descriptions: Sequence[Description]) -> Outcom
 
 def _instance(row: Row) -> Instance:
     left, top, right, bottom = row["box"]
-    mask = decode_rle({"size": [row["height"], row["width"]], "counts": row["rle_counts"]})
-    return Instance(row["phrase"], (left, top, right, bottom), mask)
+    return Instance(row["phrase"], (left, top, right, bottom), row_mask(row))

@@ -6,10 +6,10 @@ from typing import Any
 import numpy as np
 
 from simpleseg_core.config import RefShapesConfig
+from simpleseg_core.data.outlines import row_mask
 from simpleseg_core.data.records import PREDICTIONS, PROMPTS, write_table
 from simpleseg_core.data.refshapes import sample_query, scene
 from simpleseg_core.data.shards import encode_jpeg, write_shard
-from simpleseg_core.evaluation import true_mask
 from simpleseg_core.evaluation.answers import score_answer
 from simpleseg_core.geometry import encode_rle, mask_box, mask_to_polygons
 from simpleseg_core.grammar import format_polygons, question
@@ -57,7 +57,7 @@ def write_predictions(data: Path, prompts: list[dict[str, Any]], model: str, see
     rng = np.random.default_rng(seed)
     rows = []
     for prompt in prompts:
-        mask = true_mask(prompt)
+        mask = row_mask(prompt)
         shift = rng.normal(0, BLUR[model], 2)
         polygons = [
             np.clip(each + shift + rng.normal(0, BLUR[model] / 4, each.shape), 0, 1)

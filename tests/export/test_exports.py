@@ -12,6 +12,7 @@ from PIL import Image
 from pycocotools import mask as coco_mask
 from pycocotools.coco import COCO
 
+from simpleseg_core.data.outlines import row_mask, row_polygons
 from simpleseg_core.data.records import DESCRIPTIONS, INGEST, POLYGONS, read_rows, write_table
 from simpleseg_core.data.shards import ImageStore
 from simpleseg_core.export import (
@@ -21,8 +22,6 @@ from simpleseg_core.export import (
     export_coco,
     export_hugging_face,
     export_labelme,
-    instance_mask,
-    instance_polygons,
 )
 from simpleseg_core.geometry import polygons_to_mask
 from tests.export.annotated import Row, write_annotations
@@ -56,9 +55,9 @@ def test_pycocotools_reads_the_same_masks_areas_and_boxes(
     found = coco.loadAnns(coco.getAnnIds())
     assert [item["instance"] for item in found] == [row["instance"] for row in rows]
     for item, row in zip(found, rows, strict=True):
-        polygons = polygons_to_mask(instance_polygons(row), row["height"], row["width"])
+        polygons = polygons_to_mask(row_polygons(row), row["height"], row["width"])
         mask = coco.annToMask(item).astype(bool)
-        assert np.array_equal(mask, polygons if segmentation == "polygons" else instance_mask(row))
+        assert np.array_equal(mask, polygons if segmentation == "polygons" else row_mask(row))
         assert item["area"] == coco_mask.area(coco.annToRLE(item)) == mask.sum()
         assert item["bbox"] == coco_mask.toBbox(coco.annToRLE(item)).tolist()
         assert coco.cats[item["category_id"]]["name"] == row["phrase"]
@@ -137,7 +136,7 @@ def test_labelme_shapes_rebuild_the_masks(data: Path, rows: list[Row], tmp_path:
         for number, row in enumerate(row for row in rows if row["image"] == key):
             shapes = [shape for shape in document["shapes"] if shape["group_id"] == number]
             polygons = [np.array(shape["points"]) / 96 for shape in shapes]
-            assert np.array_equal(polygons_to_mask(polygons, 96, 96), polygons_to_mask(instance_polygons(row), 96, 96))
+            assert np.array_equal(polygons_to_mask(polygons, 96, 96), polygons_to_mask(row_polygons(row), 96, 96))
             assert {(shape["label"], shape["shape_type"]) for shape in shapes} == {(row["phrase"], "polygon")}
             assert {shape["description"] for shape in shapes} == {row["description"]}
 
