@@ -125,19 +125,13 @@ def _inspect(image: OwnImage, limits: IngestConfig, result: OwnShards) -> Pictur
 
 
 def _row(image: OwnImage, picture: Picture, shard: str) -> dict[str, Any]:
-    return {
+    return picture.columns | {
         "row_id": image.key,
         "url": _readable(image.path),
         "text": image.caption,
         "status": "ok",
         "image": image.key,
         "shard": shard,
-        "width": picture.width,
-        "height": picture.height,
-        "original_width": picture.original_width,
-        "original_height": picture.original_height,
-        "sha256": picture.sha256,
-        "phash": picture.phash,
         "source": "own",
         "annotations": image.boxes,
     }

@@ -2,7 +2,7 @@
 
 import hashlib
 import warnings
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from functools import lru_cache
 from io import BytesIO
 
@@ -31,6 +31,11 @@ class Picture:
     sha256: str
     """Of the body as served."""
     phash: str
+
+    @property
+    def columns(self) -> dict[str, int | str]:
+        """What INGEST rows say of it: all but the bytes."""
+        return {field.name: getattr(self, field.name) for field in fields(self) if field.name != "data"}
 
 
 def inspect(body: bytes, limits: IngestConfig) -> Picture:

@@ -198,16 +198,10 @@ def _record(row: Row, done: _Done, shard: str, index: int) -> dict[str, Any]:
     record |= {"shard": f"images/{shard}.tar", "seconds": round(done.seconds, 4), "fetched_at": done.fetched_at}
     if isinstance(done.result, Refused):
         return record | {"status": done.result.status, "detail": done.result.detail}
-    stored, picture = done.result, done.result.picture
-    record |= {
+    stored = done.result
+    record |= stored.picture.columns | {
         "status": str(Status.OK),
         "image": row["image"] or _key(shard, index),
-        "width": picture.width,
-        "height": picture.height,
-        "original_width": picture.original_width,
-        "original_height": picture.original_height,
-        "sha256": picture.sha256,
-        "phash": picture.phash,
         "final_url": stored.final_url,
         "bytes": stored.served,
     }
