@@ -10,8 +10,9 @@ import torch
 from PIL import Image
 from transformers import PreTrainedModel, ProcessorMixin
 
+from simpleseg_core.data.outlines import row_mask
 from simpleseg_core.data.shards import ImageStore
-from simpleseg_core.geometry import Mask, decode_rle, polygons_to_mask
+from simpleseg_core.geometry import Mask, polygons_to_mask
 from simpleseg_core.grammar import parse_polygons
 from simpleseg_core.models import chat_prompt
 from simpleseg_core.training.events import EventWriter
@@ -39,10 +40,9 @@ class GenerationProbe:
 
 def draw_probe(row: Mapping[str, Any], picture: Image.Image, answer: str) -> Probe:
     """One query with what a model said to it; an answer that does not parse predicts nothing."""
-    height, width = row["height"], row["width"]
-    truth = decode_rle({"size": [height, width], "counts": row["rle_counts"]})
+    truth = row_mask(row)
     parsed = parse_polygons(answer)
-    prediction = polygons_to_mask(parsed.polygons, height, width)
+    prediction = polygons_to_mask(parsed.polygons, *truth.shape)
     verdict = f"IoU {_iou(truth, prediction):.2f}" if parsed.error is None else "unreadable"
     return Probe(np.asarray(picture), truth, prediction, f"{row['expression']}: {verdict}")
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from simpleseg_core.config import PromptFilterConfig
+from simpleseg_core.data.outlines import row_rle
 from simpleseg_core.files import read_state, write_json
 from simpleseg_core.geometry import Rle, polygons_mask_iou
 from simpleseg_core.grammar import parse_polygons
@@ -58,7 +59,7 @@ def pass_rates(rows: Sequence[Row], answer: Answer, threshold: float, state: Pat
     for start in range(len(rates), len(rows), _CHUNK):
         part = rows[start : start + _CHUNK]
         for row, texts in zip(part, answer(part, start), strict=True):
-            truth: Rle = {"size": [row["height"], row["width"]], "counts": row["rle_counts"]}
+            truth = row_rle(row)
             rates.append(sum(answer_iou(text, truth) >= threshold for text in texts) / len(texts))
         write_json(state, {"mark": mark, "rates": rates})
         _log.info("pass rates of %d of %d prompts", len(rates), len(rows))

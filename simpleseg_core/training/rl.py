@@ -14,9 +14,9 @@ import numpy as np
 import torch
 
 from simpleseg_core.config import Config
+from simpleseg_core.data.outlines import row_rle
 from simpleseg_core.data.shards import ImageStore
 from simpleseg_core.environment import worker_env
-from simpleseg_core.geometry import Rle
 from simpleseg_core.grammar import parse_polygons
 from simpleseg_core.ray_session import RaySession, ray_session
 from simpleseg_core.rewards import RewardBatch, RewardFunction
@@ -258,7 +258,7 @@ class _Loop:
         sampling = Sampling(rollout.max_tokens, rollout.temperature, rollout.top_p, n=size, seed=seed, logprobs=True)
         answers = self._engines.generate(requests, sampling)
         flat = [completion for group in answers for completion in group]
-        truths = [_truth(row) for row in rows for _ in range(size)]
+        truths = [row_rle(row) for row in rows for _ in range(size)]
         scored = self._rewards([completion.text for completion in flat], truths)
         rewards = torch.from_numpy(scored.total).reshape(len(rows), size)
         groups = [
@@ -293,10 +293,6 @@ class _Loop:
 
     def _requests(self, rows: Sequence[Row]) -> list[Request]:
         return [Request(self._images.read(row["shard"], row["image"]), row["question"]) for row in rows]
-
-
-def _truth(row: Row) -> Rle:
-    return {"size": [row["height"], row["width"]], "counts": row["rle_counts"]}
 
 
 def _seed(*parts: int) -> int:
