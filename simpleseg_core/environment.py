@@ -32,8 +32,8 @@ _LIBRARIES = {
     # One process holds the engine: the multiprocess mode takes 20 s to start and buys nothing for one engine.
     "VLLM_ENABLE_V1_MULTIPROCESSING": "0",
     "VLLM_LOGGING_LEVEL": "WARNING",
-    # A thread that waits must soon sleep: with two processes on two cores, spinning takes the time of whoever works. Not
-    # at once, though: the next operation is some microseconds away (a step of SFT takes 1.33 s, not 1.62 s).
+    # A thread that waits must soon sleep: with two processes on two cores, spinning takes the time of whoever works.
+    # Not at once, though: the next operation is microseconds away (a step of SFT takes 1.33 s instead of 1.62 s).
     "GOMP_SPINCOUNT": "10000",
     # Tokenising in threads and forking do not go together, and our texts are short.
     "TOKENIZERS_PARALLELISM": "false",

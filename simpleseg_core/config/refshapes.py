@@ -52,9 +52,11 @@ class RefShapesConfig(Section):
     photo_dir: Path | None = None
     """Folder of photographs (JPEG or PNG); half of the `mixed` backgrounds are then crops of them."""
     expressions: ExpressionWeights = ExpressionWeights()
-    """The mixture of the train and val splits; testA and testB have their own."""
+    """The mixture of the val split and of what trains on fresh scenes; testA and testB have their own."""
+    sft_expressions: ExpressionWeights | None = None
+    """The mixture of the SFT set; unset: `expressions`."""
     rl_expressions: ExpressionWeights | None = None
-    """The mixture of the RL prompts; unset: that of train. More absent objects than usual teach when to answer `[]`."""
+    """The mixture of the RL prompts; unset: `expressions`. More absent objects than usual teach when to answer `[]`."""
 
     @model_validator(mode="after")
     def _shapes_are_drawable(self) -> "RefShapesConfig":

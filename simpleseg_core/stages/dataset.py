@@ -7,7 +7,8 @@ from hashlib import sha256
 from itertools import chain, islice
 from pathlib import Path
 
-from simpleseg_core.config import Config, ReferringConfig, RefShapesConfig
+from simpleseg_core.config import Config, ReferringConfig
+from simpleseg_core.config.refshapes import ExpressionWeights
 from simpleseg_core.data.coco import is_held_out
 from simpleseg_core.data.compose import (
     Composition,
@@ -125,15 +126,15 @@ def _tables(
 def _refshapes(config: Config, ingested: Path, folder: Path) -> _World:
     shapes = config.data.refshapes
 
-    def scenes(split: str, indices: range, name: str, world: RefShapesConfig = shapes) -> Iterator[ViewedImage]:
+    def scenes(split: str, indices: range, name: str, asked: ExpressionWeights | None = None) -> Iterator[ViewedImage]:
+        world = shapes.model_copy(update={"expressions": asked or shapes.expressions})
         return scene_views(world, config.seed, split, indices, f"refshapes-{name}", folder)
 
     wanted = config.data.benchmark_queries
-    prompts = shapes.model_copy(update={"expressions": shapes.rl_expressions or shapes.expressions})
     return _World(
         {f"refshapes/{split}": scenes(split, range(wanted[split]), split) for split in _SPLITS if wanted.get(split)},
-        scenes("train", range(config.data.train_images), "sft"),
-        scenes("train", range(_RL_OFFSET, _RL_OFFSET + config.data.rl_images), "rl", prompts),
+        scenes("train", range(config.data.train_images), "sft", shapes.sft_expressions),
+        scenes("train", range(_RL_OFFSET, _RL_OFFSET + config.data.rl_images), "rl", shapes.rl_expressions),
         queries_per_image=1,
     )
 

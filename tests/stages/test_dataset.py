@@ -104,16 +104,22 @@ def test_one_seed_gives_the_same_files_and_another_gives_others(root: Path, resu
     assert changed["refshapes-val.parquet"] != before["refshapes-val.parquet"]
 
 
-def test_rl_can_ask_about_absent_objects_more_often(root: Path, result: StageResult) -> None:
+@pytest.mark.parametrize(("mixture", "table"), [("rl_expressions", "rl"), ("sft_expressions", "sft")])
+def test_a_stage_can_have_a_mixture_of_its_own(root: Path, result: StageResult, mixture: str, table: str) -> None:
     before = {name: _rows_of(root, name) for name in ("rl", "sft", "benchmarks/refshapes-val")}
-    asked = SMALL["data"] | {"refshapes": {"rl_expressions": {"none": 10}}}
+    asked = SMALL["data"] | {"refshapes": {mixture: {"none": 10}}}
     run_stage("dataset", root, Config.model_validate(SMALL | {"data": asked}))
     after = {name: _rows_of(root, name) for name in before}
     run_stage("dataset", root, CONFIG)
-    assert {name for name in before if after[name] != before[name]} == {"rl"}
-    absent = [row["kind"] == "none" for row in _prompts(root, "rl")]
-    assert sum(absent) < len(absent) / 2
-    assert sum(row["kind"] == "none" for row in after["rl"]) > len(after["rl"]) / 2
+    assert {name for name in before if after[name] != before[name]} == {table}
+    assert _absent(before[table]) < 0.5 < _absent(after[table])
+
+
+def _absent(rows: list[dict[str, Any]]) -> float:
+    """Share of prompts about nothing, or of turns whose answer is empty."""
+    found = [turn["answer"] == "[]" for row in rows for turn in row.get("turns", ())]
+    found = found or [row["kind"] == "none" for row in rows]
+    return sum(found) / len(found)
 
 
 def _rows_of(root: Path, name: str) -> list[dict[str, Any]]:
