@@ -95,12 +95,15 @@ def clean(mask: Mask) -> Mask:
     left, top, right, bottom = (round(side) for side in box * [width, height, width, height])
     # One pixel of background around the box tells its outside from a hole.
     inside = np.pad(mask[top:bottom, left:right], 1)
-    parts, areas = _label(inside, connectivity=8)
-    solid = inside & (areas >= _STRAY * areas[1:].max())[parts]
-    holes, areas = _label(~solid, connectivity=4)
-    solid |= (areas < _PIN_HOLE * int(solid.sum()))[holes]
+    closing = True
+    while closing:  # a closed hole makes the mask larger, and with it what is small beside it
+        parts, areas = _label(inside, connectivity=8)
+        solid = inside & (areas >= _STRAY * areas[1:].max())[parts]
+        holes, areas = _label(~solid, connectivity=4)
+        inside = solid | (areas < _PIN_HOLE * int(solid.sum()))[holes]
+        closing = not np.array_equal(inside, solid)
     cleaned = np.zeros_like(mask)
-    cleaned[top:bottom, left:right] = solid[1:-1, 1:-1]
+    cleaned[top:bottom, left:right] = inside[1:-1, 1:-1]
     return cleaned
 
 
