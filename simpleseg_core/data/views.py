@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 from zlib import crc32
 
-import imagehash
 import numpy as np
 from PIL import Image
 
@@ -17,6 +16,7 @@ from simpleseg_core.config import ContourConfig, RefShapesConfig
 from simpleseg_core.data.expressions import Item, name_items
 from simpleseg_core.data.outlines import row_mask, row_polygons
 from simpleseg_core.data.pairs import Reference, Target, View, mask_target, outline, scene_view
+from simpleseg_core.data.perceptual_hash import draft, phash
 from simpleseg_core.data.referring import Picture, ReferringImage
 from simpleseg_core.data.refshapes import Scene, scene
 from simpleseg_core.data.shards import encode_jpeg, write_shard
@@ -75,9 +75,8 @@ def scene_views(
 
 def _scene_image(item: Scene, key: str, shard: str, seed: int) -> ViewedImage:
     height, width = item.image.shape[:2]
-    phash = str(imagehash.phash(Image.fromarray(item.image)))
     view = scene_view(item, np.random.default_rng([seed, crc32(key.encode())]))
-    return ViewedImage(key, shard, width, height, phash, "refshapes", view)
+    return ViewedImage(key, shard, width, height, phash(Image.fromarray(item.image)), "refshapes", view)
 
 
 def annotated_views(rows: Iterable[Row], contour: ContourConfig) -> Iterator[ViewedImage]:
@@ -178,8 +177,8 @@ def _members(
         try:
             with Image.open(BytesIO(body)) as image:
                 width, height = image.size
-                image.draft("L", (64, 64))  # decodes every coefficient, but only the few pixels that the hash needs
-                packed[key] = Packed(shard, width, height, str(imagehash.phash(image)))
+                draft(image)
+                packed[key] = Packed(shard, width, height, phash(image))
                 suffix = {"JPEG": "jpg"}.get(str(image.format), str(image.format).lower())
         except Exception as error:  # Pillow's plugins raise whatever damage leads them to
             raise ValueError(f"{picture}: not a readable image ({error}); get the file anew") from error

@@ -2,12 +2,12 @@
 
 from pathlib import Path
 
-import imagehash
 import pyarrow as pa
 import pyarrow.parquet as pq
 from PIL import Image
 
 from simpleseg_core.config import Config, RefShapesConfig
+from simpleseg_core.data.perceptual_hash import phash
 from simpleseg_core.data.records import INGEST, write_table
 from simpleseg_core.data.refshapes import describe, phrase, scene
 from simpleseg_core.data.shards import encode_jpeg, write_shard
@@ -28,7 +28,7 @@ def write_refshapes(images: Path, shards: int = 2, per_shard: int = 4) -> None:
             files.append((f"{key}.jpg", encode_jpeg(drawn.image)))
             row = {"row_id": key, "url": url, "text": describe(drawn), "status": "ok", "sha256": key}
             row |= {"image": key, "shard": f"images/{stem}.tar", "width": 96, "height": 96}
-            rows.append(row | {"phash": str(imagehash.phash(Image.fromarray(drawn.image)))})
+            rows.append(row | {"phash": phash(Image.fromarray(drawn.image))})
             truth += [
                 {"url": url, "phrase": phrase(item), "box": list(item.box), "height": 96, "width": 96}
                 | {"rle_counts": encode_rle(item.mask)["counts"]}

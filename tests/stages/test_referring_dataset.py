@@ -7,13 +7,13 @@ from io import BytesIO
 from pathlib import Path
 from typing import Any
 
-import imagehash
 import numpy as np
 import pytest
 from PIL import Image
 
 from simpleseg_core.config import Config
 from simpleseg_core.data.coco import outline_rle
+from simpleseg_core.data.perceptual_hash import phash
 from simpleseg_core.data.records import CONVERSATIONS, DESCRIPTIONS, INGEST, PROMPTS, read_rows, write_table
 from simpleseg_core.data.shards import ImageStore
 from simpleseg_core.data.tokens import answer_counter
@@ -218,7 +218,7 @@ def test_coco_and_our_own_annotations_are_kept_clean_of_referring_splits(sets: P
         | {"annotations": json.dumps([entry])}
         for n in numbers
     ]
-    copy = str(imagehash.phash(Image.open(BytesIO(picture(4)))))  # of refCOCO's testA, under another name
+    copy = phash(Image.open(BytesIO(picture(4))))  # of refCOCO's testA, under another name
     described = [{"image": key, **image, "phrase": "dog", "description": "a dog", "box": box, "point": [0.4, 0.4]}
                  | {"rle_counts": outline["counts"], "polygons": [[[0.1, 0.1], [0.5, 0.1], [0.5, 0.5]]]}
                  for key in ("web1", "web2")]  # fmt: skip

@@ -3,19 +3,17 @@
 import hashlib
 import warnings
 from dataclasses import dataclass, fields
-from functools import lru_cache
 from io import BytesIO
 
-import numpy as np
 from PIL import Image, ImageOps
 
 from simpleseg_core.config import IngestConfig
+from simpleseg_core.data.perceptual_hash import draft, phash
 from simpleseg_core.data.web._status import Refused, Status
 
 # Raster formats whose decoders are part of Pillow's core; nothing that starts another program or reads other files.
 _FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "AVIF")
 _ORIENTATION = 0x0112
-_HASH_SIDE = 32
 _KEPT_AS_SERVED = {"JPEG": ("RGB", "L")}
 
 
@@ -57,24 +55,6 @@ def inspect(body: bytes, limits: IngestConfig) -> Picture:
             raise Refused(Status.BROKEN_IMAGE, f"{type(error).__name__}: {error}"[:200]) from error
 
 
-def phash(image: Image.Image) -> str:
-    """64-bit perceptual hash in hex: the signs of the low frequencies of 32 x 32 luminances about their median.
-
-    The same bits as `imagehash.phash` (Krawetz, "Looks like it").
-    """
-    small = np.asarray(image.convert("L").resize((_HASH_SIDE, _HASH_SIDE), Image.Resampling.LANCZOS), dtype=np.float64)
-    low = _cosines() @ small @ _cosines().T
-    bits = (low > np.median(low)).ravel()
-    return np.packbits(bits).tobytes().hex()
-
-
-@lru_cache(maxsize=1)
-def _cosines() -> np.ndarray:
-    """The first 8 rows of the 32-point DCT-II matrix."""
-    frequency, position = np.arange(8)[:, None], np.arange(_HASH_SIDE)[None, :]
-    return 2 * np.cos(np.pi * frequency * (2 * position + 1) / (2 * _HASH_SIDE))
-
-
 def _open(body: bytes) -> Image.Image:
     try:
         return Image.open(BytesIO(body), formats=_FORMATS)
@@ -98,8 +78,7 @@ def _check_header(image: Image.Image, limits: IngestConfig) -> tuple[int, int]:
 def _convert(image: Image.Image, body: bytes, width: int, height: int, limits: IngestConfig) -> Picture:
     sha256 = hashlib.sha256(body).hexdigest()
     if _fits_as_served(image, limits):
-        # Decodes every coefficient, so a cut file is found, but only the few pixels that the hash needs.
-        image.draft("L", (2 * _HASH_SIDE, 2 * _HASH_SIDE))
+        draft(image)  # a cut file is found nevertheless
         return Picture(body, width, height, width, height, sha256, phash(image))
     turned = image.getexif().get(_ORIENTATION, 1) >= 5
     size = _stored_size(width, height, limits)

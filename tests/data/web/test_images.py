@@ -2,7 +2,6 @@
 
 from io import BytesIO
 
-import imagehash
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -10,7 +9,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from simpleseg_core.config import IngestConfig
-from simpleseg_core.data.web._images import inspect, phash
+from simpleseg_core.data.web._images import inspect
 from simpleseg_core.data.web._status import Refused
 from tests.data.web.images import encode, gif_bomb, picture, png_bomb, text_bomb, tiff_bomb, webp_bomb
 
@@ -146,12 +145,6 @@ def test_damage_never_raises_anything_else(noise: bytes, kind: str, position: in
     except Refused:
         return
     assert Image.open(BytesIO(kept.data)).size == (kept.width, kept.height)
-
-
-@pytest.mark.parametrize("seed", range(8))
-def test_the_perceptual_hash_is_the_usual_one(seed: int) -> None:
-    image = picture((320, 240), seed)
-    assert phash(image) == str(imagehash.phash(image))
 
 
 @pytest.mark.parametrize("seed", range(8))
