@@ -10,6 +10,8 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check
 # Where the CPU build of torch comes from when the configured package index does not have it.
 TORCH_INDEX ?= https://download.pytorch.org/whl/cpu
 PYTEST_ARGS ?=
+# Processes that run the tests, each file in one of them; the suite is measured on two cores.
+TEST_WORKERS ?= 2
 
 # Bytecode halves the import time of vLLM, so a machine's habit of not writing it is overruled.
 unexport PYTHONDONTWRITEBYTECODE
@@ -25,12 +27,13 @@ run: setup ## set up, then run the whole pipeline at nano scale
 	@$(BIN)/simpleseg run
 
 test: setup ## set up, then run the whole test suite (PYTEST_ARGS="-k rle" for a part)
-	@$(BIN)/python -m pytest $(PYTEST_ARGS)
+	@$(BIN)/python -m pytest -n $(TEST_WORKERS) --dist loadfile --no-loadscope-reorder $(PYTEST_ARGS)
 
-check: setup ## formatting, lint, strict types
+check: setup ## formatting, lint, strict types, who may import whom
 	@$(BIN)/ruff format --check .
 	@$(BIN)/ruff check .
 	@$(BIN)/mypy
+	@$(BIN)/lint-imports --no-logo
 
 format: setup ## format and fix what can be fixed
 	@$(BIN)/ruff format .
@@ -61,7 +64,7 @@ $(STAMP): $(LOCK) pyproject.toml
 # uv reads none of pip's configuration, so the place of the CPU build of torch is handed on to it.
 FIND_TORCH = $(or $(shell $(PIP) config get :env:.find-links 2>/dev/null || $(PIP) config get global.find-links 2>/dev/null),$(TORCH_INDEX)/torch/)
 COMPILE = $(BIN)/uv pip compile pyproject.toml --quiet --no-header --python-version 3.11 --python-platform x86_64-unknown-linux-gnu \
-    --extra dev --override requirements/overrides.txt $(if $(UPGRADE),--upgrade)
+    $(addprefix --extra ,ingest annotate train serve dev) --override requirements/overrides.txt $(if $(UPGRADE),--upgrade)
 
 lock: setup ## pin what pyproject.toml asks for (UPGRADE=1 to move every pin)
 	$(COMPILE) --extra cpu --override requirements/overrides-cpu.txt --find-links $(FIND_TORCH) --output-file requirements/cpu.txt

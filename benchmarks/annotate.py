@@ -25,13 +25,14 @@ from typing import Any
 
 import numpy as np
 
-from simpleseg_core.annotate import Box, Detector, Image, Picture, Segmenter
+from simpleseg_core.annotate import Box, CaptionedImage, Detector, Image, Segmenter
 from simpleseg_core.config import Config, DetectConfig, RefShapesConfig, SegmentConfig
+from simpleseg_core.contract import Context
 from simpleseg_core.data.records import INGEST, MASKS, write_table
-from simpleseg_core.data.refshapes import Scene, describe, scene
 from simpleseg_core.data.shards import encode_jpeg, write_shard
 from simpleseg_core.geometry import encode_rle
-from simpleseg_core.stages import STAGES, Context, load_stage
+from simpleseg_core.refshapes import Scene, describe, scene
+from tasks.graph import STAGES, load_stage
 
 _STAGES = ("contour", "describe", "dataset")
 _CONFIG = Config.model_validate(
@@ -172,16 +173,18 @@ def published_models() -> tuple[Any, Any, Any, Any]:
     return detector.eval(), processor, sam.eval(), hf.SamProcessor(hf.SamImageProcessor())
 
 
-def pictures_of(count: int) -> tuple[list[Picture], list[list[Box]]]:
+def pictures_of(count: int) -> tuple[list[CaptionedImage], list[list[Box]]]:
     """Images of noise with a caption, and boxes in each."""
     rng = np.random.default_rng(0)
     images = [rng.integers(0, 255, (*_SIDES, 3), np.uint8) for _ in range(count)]
     corners = np.sort(rng.random((count, _BOXES, 2, 2)), axis=2).reshape(count, _BOXES, 4)
     boxes: list[list[Box]] = [[tuple(box) for box in some] for some in corners.tolist()]
-    return [Picture(image, _CAPTION) for image in images], boxes
+    return [CaptionedImage(image, _CAPTION) for image in images], boxes
 
 
-def ours(detector: Detector, segmenter: Segmenter, pictures: Sequence[Picture], boxes: Sequence[Sequence[Box]]) -> int:
+def ours(
+    detector: Detector, segmenter: Segmenter, pictures: Sequence[CaptionedImage], boxes: Sequence[Sequence[Box]]
+) -> int:
     """Detect and segment with our engines; how many masks there are."""
     detector.detect(pictures)
     return sum(len(segmenter.segment(picture.image, some)) for picture, some in zip(pictures, boxes, strict=True))
@@ -194,7 +197,7 @@ class Peer:
         detector, self._words, sam, self._pixels = models
         self._detector, self._sam, self._device = detector.to(device), sam.to(device), device
 
-    def __call__(self, pictures: Sequence[Picture], boxes: Sequence[Sequence[Box]]) -> int:
+    def __call__(self, pictures: Sequence[CaptionedImage], boxes: Sequence[Sequence[Box]]) -> int:
         """Detect and segment; how many masks there are."""
         import torch
 
@@ -235,8 +238,8 @@ def compare(models: tuple[Any, Any, Any, Any], device: str, images: int, synchro
 
 
 def _rate(
-    work: Callable[[Sequence[Picture], Sequence[Sequence[Box]]], int],
-    pictures: Sequence[Picture],
+    work: Callable[[Sequence[CaptionedImage], Sequence[Sequence[Box]]], int],
+    pictures: Sequence[CaptionedImage],
     boxes: Sequence[Sequence[Box]],
     synchronise: Callable[[], None],
 ) -> float:

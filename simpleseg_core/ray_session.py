@@ -1,4 +1,4 @@
-"""A Ray session for one stage: a local Ray that starts and stops with it, or a connection to a running cluster."""
+"""A Ray session for one stage: a local Ray that starts and ends with it, or a connection to a running cluster."""
 
 import logging
 import os
@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from simpleseg_core.config import RayConfig
-from simpleseg_core.environment import apply_defaults, worker_env
+from simpleseg_core.environment import apply_defaults, forget_ray_key, worker_env
+from simpleseg_core.family import found_family, scratch_folder
 
 _log = logging.getLogger(__name__)
 
@@ -31,6 +32,20 @@ class RaySession:
     cpus: float
     gpus: float
 
+    def check_room(self, key: str, workers: int, *, on_gpu: bool = True) -> None:
+        """See that so many workers, a CPU each (and a GPU, where there are some and it is asked), can be there at once.
+
+        Raises:
+            ValueError: Ray would wait for ever; the message names the setting `key` and the cure.
+        """
+        wanted = {"CPUs": self.cpus} | ({"GPUs": self.gpus} if on_gpu and self.gpus else {})
+        scarce = min(wanted, key=lambda kind: wanted[kind])
+        if workers > wanted[scarce]:
+            cure = "lower it, raise ray.num_cpus, or use a larger cluster (ray.address)"
+            raise ValueError(
+                f"{key} is {workers}, each takes one of the {wanted[scarce]:g} {scarce} of this Ray: {cure}"
+            )
+
 
 @contextmanager
 def ray_session(config: RayConfig, *, env: Mapping[str, str] | None = None) -> Iterator[RaySession]:
@@ -48,19 +63,36 @@ def ray_session(config: RayConfig, *, env: Mapping[str, str] | None = None) -> I
     apply_defaults()
     if config.address is None or config.address.startswith(("127.0.0.1", "localhost")):
         os.environ.setdefault(_LOOPBACK_ONLY, "0")
+    if config.address is not None:
+        forget_ray_key()
     import ray
 
     if ray.is_initialized():
         yield _resources()
         return
-    _start(config, worker_env() | {"PYTHONPATH": _python_path()} | dict(env or {}))
-    try:
-        yield _resources()
-    finally:
-        ray.shutdown()
+    with _folder(config) as folder:
+        try:
+            _start(config, worker_env() | {"PYTHONPATH": _python_path()} | dict(env or {}), folder)
+            yield _resources()
+        finally:
+            ray.shutdown()
 
 
-def _start(config: RayConfig, env: dict[str, str]) -> None:
+@contextmanager
+def _folder(config: RayConfig) -> Iterator[Path | None]:
+    """Where a local Ray keeps sockets, logs and spilled objects: gone with it, unless the user has named a place."""
+    if config.address is not None:
+        yield None
+        return
+    found_family()
+    if named := os.environ.get("RAY_TMPDIR"):
+        yield Path(named)
+        return
+    with scratch_folder(short=True) as folder:
+        yield folder
+
+
+def _start(config: RayConfig, env: dict[str, str], folder: Path | None) -> None:
     import ray
 
     common: dict[str, Any] = {"runtime_env": {"env_vars": env}, "logging_level": logging.ERROR, "log_to_driver": False}
@@ -73,6 +105,7 @@ def _start(config: RayConfig, env: dict[str, str]) -> None:
         "object_store_memory": config.object_store_mib << 20,
         "include_dashboard": False,
         "_node_ip_address": "127.0.0.1",
+        "_temp_dir": str(folder),
     }
     for attempt in range(_ATTEMPTS):
         try:

@@ -10,7 +10,7 @@ from hypothesis import HealthCheck, settings
 from simpleseg_core.environment import apply_defaults
 
 if TYPE_CHECKING:
-    from tasks.workspace import Workspace
+    from tasks.runs.workspace import Workspace
 
 _REPOSITORY = Path(__file__).resolve().parent.parent
 
@@ -46,7 +46,8 @@ def workspace(tmp_path: Path) -> "Workspace":
 @pytest.fixture(scope="session")
 def tiny_checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """An HF checkpoint of a very small nano model with random weights (its configuration is `tests.tiny.TINY`)."""
-    from simpleseg_core.models import build_nano, save_checkpoint
+    from simpleseg_core.models.loading import save_checkpoint
+    from simpleseg_core.models.nano import build_nano
     from tests.tiny import TINY
 
     folder = tmp_path_factory.mktemp("models") / "tiny"

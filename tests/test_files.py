@@ -1,5 +1,6 @@
 """Files are replaced whole or not at all."""
 
+import os
 from pathlib import Path
 
 import pytest
@@ -29,3 +30,16 @@ def test_a_state_comes_back_and_a_broken_one_is_empty(tmp_path: Path) -> None:
     for broken in (b'{"offset": ', b"[1]", b"\xff\xfe"):
         path.write_bytes(broken)
         assert read_state(path) == {}
+
+
+def test_a_file_is_on_the_disk_before_it_has_its_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Power that goes leaves the old file or the new one, never an empty one under the name."""
+    flushed, flush, file = list[tuple[str, bool]](), os.fsync, tmp_path / "a.txt"
+
+    def watched(descriptor: int) -> None:
+        flushed.append((str(Path(f"/proc/self/fd/{descriptor}").readlink()), file.exists()))
+        flush(descriptor)
+
+    monkeypatch.setattr(os, "fsync", watched)
+    write_text(file, "whole")
+    assert flushed == [(f"{file}.tmp", False), (str(tmp_path), True)]

@@ -5,6 +5,7 @@ import re
 import shutil
 import subprocess
 import tomllib
+from importlib.metadata import packages_distributions
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,14 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 _EXTRAS = ("cpu", "gpu")
+_PARTS = ("ingest", "annotate", "train", "serve")
+_FOR_OTHERS = {
+    "dvc": "called as a command",
+    "markupsafe": "jinja2's",
+    "nvidia-ml-py": "MLflow's metrics of GPUs",
+    "torchvision": "transformers' image processors",
+}
+"""Dependencies that we do not import, and whose they are."""
 
 
 @pytest.fixture(scope="module")
@@ -27,11 +36,30 @@ def _pins(repository: Path, extra: str) -> dict[str, str]:
     return {canonicalize_name(name.split("[")[0]): version.strip() for name, version in pins}
 
 
+def _all(project: dict[str, Any], *extras: str) -> list[str]:
+    """What the parts need, and these extras."""
+    optional = project["optional-dependencies"]
+    return project["dependencies"] + [each for extra in (*_PARTS, *extras) for each in optional[extra]]
+
+
+def test_every_dependency_is_imported_or_somebody_elses(repository: Path, project: dict[str, Any]) -> None:
+    code = "".join(
+        file.read_text() for name in ("simpleseg_core", "tasks", "flows") for file in (repository / name).rglob("*.py")
+    )
+    imported = {name.partition(".")[0] for name in re.findall(r"^\s*(?:import|from) ([\w.]+)", code, re.MULTILINE)}
+    modules: dict[str, set[str]] = {}
+    for module, owners in packages_distributions().items():
+        for owner in owners:
+            modules.setdefault(canonicalize_name(owner), set()).add(module)
+    names = {canonicalize_name(Requirement(each).name) for each in _all(project)}
+    unused = {name for name in names if not name.startswith("fontpkg") and not modules[name] & imported}
+    assert unused - _FOR_OTHERS.keys() == set()
+
+
 @pytest.mark.parametrize("extra", _EXTRAS)
 def test_the_lock_satisfies_every_range(repository: Path, project: dict[str, Any], extra: str) -> None:
     pins = _pins(repository, extra)
-    extras = project["optional-dependencies"]
-    for requirement in map(Requirement, project["dependencies"] + extras[extra] + extras["dev"]):
+    for requirement in map(Requirement, _all(project, extra, "dev")):
         assert requirement.specifier.contains(pins[canonicalize_name(requirement.name)], prereleases=True), requirement
 
 

@@ -5,14 +5,14 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
 from typing import IO
 
 import psutil
 
 from simpleseg_core.config.files import dump_yaml, load_profile
-from tasks.workspace import Workspace
+from tasks.runs.workspace import Workspace
 
 _DVC_YAML = f"""\
 stages:
@@ -31,7 +31,7 @@ stages:
 """
 
 _STAGE = """\
-import pathlib, sys, time
+import os, pathlib, sys, time
 name = sys.argv[1]
 if pathlib.Path("fail").exists():
     sys.exit(int(pathlib.Path("fail").read_text()))
@@ -41,7 +41,8 @@ while pathlib.Path("wait").exists():
 folder = pathlib.Path("data") / name
 folder.mkdir(parents=True, exist_ok=True)
 (folder / "out.txt").write_text(name)
-pathlib.Path("runs.log").open("a").write(name + chr(10))
+anew = "-anew" if os.environ.get("SIMPLESEG_ANEW") else ""
+pathlib.Path("runs.log").open("a").write(name + anew + chr(10))
 metrics = pathlib.Path("reports/metrics/contour.json")
 metrics.parent.mkdir(parents=True, exist_ok=True)
 metrics.write_text("{}")
@@ -68,18 +69,32 @@ def make_workspace(folder: Path) -> Workspace:
 
 
 def runs(workspace: Workspace) -> list[str]:
-    """The stages that have run, in order."""
+    """The stages that have run, in order; with `-anew` those that were told to forget what they had finished."""
     log = workspace.root / "runs.log"
     return log.read_text().split() if log.exists() else []
 
 
-@contextmanager
-def running(folder: Path, output: IO[str], *arguments: str) -> Iterator["subprocess.Popen[str]"]:
+def terminal() -> dict[str, str]:
+    """The environment of a person who has configured nothing."""
+    return {name: value for name, value in os.environ.items() if not name.startswith(("PREFECT_", "SIMPLESEG_"))}
+
+
+def running(
+    folder: Path, output: IO[str], *arguments: str, **variables: str
+) -> AbstractContextManager["subprocess.Popen[str]"]:
     """`simpleseg` as a person starts it in a terminal; with the block, it and all that it started are killed."""
-    environment = {name: value for name, value in os.environ.items() if not name.startswith(("PREFECT_", "SIMPLESEG_"))}
+    command = str(Path(sys.executable).with_name("simpleseg"))
+    return running_command(folder, output, command, *arguments, **variables)
+
+
+@contextmanager
+def running_command(
+    folder: Path, output: IO[str], *command: str, **variables: str
+) -> Iterator["subprocess.Popen[str]"]:
+    """Any command, in the same way."""
     process = subprocess.Popen(
-        [str(Path(sys.executable).with_name("simpleseg")), *arguments], cwd=folder, env=environment, text=True,
-        stdout=output, stderr=subprocess.STDOUT, start_new_session=True, preexec_fn=_listen_to_ctrl_c,
+        command, cwd=folder, env=terminal() | variables, text=True, stdout=output, stderr=subprocess.STDOUT,
+        start_new_session=True, preexec_fn=_listen_to_ctrl_c,
     )  # fmt: skip
     try:
         yield process

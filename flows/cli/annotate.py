@@ -3,7 +3,6 @@
 import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
-from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -12,10 +11,11 @@ from rich.markup import escape
 
 from flows.cli.console import FAILED, INTERRUPTED, bad_input, err, fail, out
 from simpleseg_core.config.files import load_config
-from tasks.workspace import Workspace
+from simpleseg_core.kinds import EXPORT_FORMATS
+from tasks.runs.workspace import Workspace
 
 if TYPE_CHECKING:
-    from simpleseg_core.annotate_images import AnnotateResult
+    from tasks.annotate_images import AnnotateResult
 
 EXAMPLES = """\
 Examples:
@@ -28,15 +28,9 @@ Examples:
 
   simpleseg annotate photos --format labelme     to correct by hand: labelme annotated/labelme
 """
+NOTHING_FOUND = 3
+"""With --must-find: every image was worked on, and none holds an instance."""
 _SHOWN = 20
-
-
-class Format(StrEnum):
-    """What annotation files are written."""
-
-    coco = "coco"
-    labelme = "labelme"
-    hf = "hf"
 
 
 def annotate(
@@ -47,37 +41,51 @@ def annotate(
     phrases: Annotated[
         str, typer.Option(metavar="TEXT", help='What to look for in every image, such as "red circle,dog".')
     ] = "",
-    format_: Annotated[Format, typer.Option("--format", help="Of the annotation files.")] = Format.coco,
+    format_: Annotated[
+        str,
+        typer.Option(
+            "--format",
+            metavar="FORMAT",
+            help=f"Of the annotation files: {', '.join(EXPORT_FORMATS.names())}.",
+            autocompletion=EXPORT_FORMATS.names,
+        ),
+    ] = "coco",
     set_: Annotated[
         list[str] | None,
         typer.Option("--set", metavar="KEY=VALUE", help="Change the configuration for this once; repeatable."),
     ] = None,
+    must_find: Annotated[
+        bool, typer.Option("--must-find", help="Exit code 3 where nothing is found in any image.")
+    ] = False,
 ) -> None:
     """Annotate images of your own with the engines of params.yaml: boxes, masks, polygons, overlays."""
     with bad_input():
+        EXPORT_FORMATS.known(format_)
         config = load_config(Workspace.find().params, set_ or [])
-    from simpleseg_core.annotate_images import NothingAnnotatedError, annotate_images
-    from simpleseg_core.data.own_images import find_images
-    from tasks.progress import open_progress
+    from simpleseg_core.sources.own_images import find_images
+    from tasks.annotate_images import NothingAnnotatedError, annotate_images
+    from tasks.runs.progress import open_progress
 
     wanted = [phrase.strip() for phrase in phrases.split(",") if phrase.strip()]
     try:
         with bad_input():
             images = find_images(paths, leave_out=folder)
             with _hushed_stages(), open_progress() as progress:
-                result = annotate_images(images, folder, config, wanted, format_.value, progress)
+                result = annotate_images(images, folder, config, wanted, format_, progress)
     except NothingAnnotatedError as error:
         raise fail(str(error), FAILED) from None
     except KeyboardInterrupt:
         err.print(f"\n[yellow]interrupted[/]: the same command goes on, from what is in {escape(str(folder))}")
         raise typer.Exit(INTERRUPTED) from None
     _show(result, folder, format_)
+    if must_find and not result.instances:
+        raise typer.Exit(NOTHING_FOUND)
 
 
 @contextmanager
 def _hushed_stages() -> Iterator[None]:
     """No warnings of single images: what failed is listed at the end."""
-    logger = logging.getLogger("simpleseg_core.stages")
+    logger = logging.getLogger("tasks")
     before = logger.level
     logger.setLevel(logging.ERROR)
     try:
@@ -86,13 +94,13 @@ def _hushed_stages() -> Iterator[None]:
         logger.setLevel(before)
 
 
-def _show(result: "AnnotateResult", folder: Path, format_: Format) -> None:
+def _show(result: "AnnotateResult", folder: Path, format_: str) -> None:
     out.print(f"{result.instances} instances in {result.images} images")
     dropped = [f"{row['filter']} {row['dropped']}" for row in result.funnel if row["dropped"]]
     if dropped:
         out.print(f"dropped by filters: {', '.join(dropped)}")
     if result.instances:
-        for name, what in ((format_.value, "annotations"), ("overlays", "drawn"), ("sheet.png", "worst and random")):
+        for name, what in ((format_, "annotations"), ("overlays", "drawn"), ("sheet.png", "worst and random")):
             out.print(f"  {escape(str(folder / name))}  {what}", soft_wrap=True)
     _list(f"nothing found in {len(result.empty)}", result.empty)
     if result.failed:

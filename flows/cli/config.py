@@ -6,36 +6,44 @@ from typing import Annotated
 import typer
 from rich.syntax import Syntax
 
-from flows.cli.console import bad_input, fail, out
+from flows.cli.console import AsJson, bad_input, out
 from simpleseg_core.config import Config
-from simpleseg_core.config.files import changes, dump_tree, dump_yaml, load_config, load_profile
-from tasks.workspace import Workspace
+from simpleseg_core.config.files import changes, dump_tree, keys, load_config, load_profile
+from simpleseg_core.names import did_you_mean
+from tasks.runs.workspace import Workspace
 
 app = typer.Typer(help="Show, check and describe params.yaml.", no_args_is_help=True)
 
 
-@app.command(epilog="Examples:\n\n  simpleseg config show\n\n  simpleseg config show sft.optimizer")
+@app.command(epilog="Examples:\n\n  simpleseg config show\n\n  simpleseg config show sft.optimizer --json")
 def show(
-    key: Annotated[str | None, typer.Argument(metavar="KEY", help="A section or a value, dotted.")] = None,
+    key: Annotated[
+        str | None,
+        typer.Argument(metavar="KEY", help="A section or a value, dotted.", autocompletion=lambda: list(keys())),
+    ] = None,
+    as_json: AsJson = False,
 ) -> None:
     """Print the resolved configuration, or a part of it."""
     with bad_input():
-        config = load_config(Workspace.find().params)
-    text = dump_yaml(config)
-    if key is not None:
-        part: object = config.model_dump(mode="json")
-        for name in key.split("."):
-            if not isinstance(part, dict) or name not in part:
-                raise fail(f"no key `{key}`; `simpleseg config show` lists every key")
-            part = part[name]
-        text = dump_tree(part) if isinstance(part, dict) else json.dumps(part)
-    out.print(
-        Syntax(text.rstrip("\n"), "yaml", background_color="default", word_wrap=True)
-        if out.is_terminal
-        else text.rstrip("\n"),
-        soft_wrap=True,
-        markup=False,
-    )
+        part = _part(load_config(Workspace.find().params).model_dump(mode="json"), key)
+    if as_json:
+        out.print_json(data=part, highlight=False)
+        return
+    text = (dump_tree(part) if isinstance(part, dict) else json.dumps(part)).rstrip("\n")
+    shown = Syntax(text, "yaml", background_color="default", word_wrap=True) if out.is_terminal else text
+    out.print(shown, soft_wrap=True, markup=False)
+
+
+def _part(tree: dict[str, object], key: str | None) -> object:
+    """The value at a dotted key; None: the whole."""
+    part: object = tree
+    for name in key.split(".") if key else ():
+        if not isinstance(part, dict) or name not in part:
+            raise ValueError(
+                f"no key `{key}`{did_you_mean(key or '', keys())}; `simpleseg config show` lists every key"
+            )
+        part = part[name]
+    return part
 
 
 @app.command(epilog="Examples:\n\n  simpleseg config check\n\n  simpleseg config check --set sft.batch_size=48")

@@ -12,10 +12,11 @@ from flows.cli.console import FAILED, bad_input, fail, out
 from simpleseg_core.config import ReferringConfig
 from simpleseg_core.config.data import ReferringDataset
 from simpleseg_core.config.files import load_config
-from tasks.workspace import Workspace
+from simpleseg_core.names import did_you_mean
+from tasks.runs.workspace import Workspace
 
 if TYPE_CHECKING:
-    from simpleseg_core.data.referring import SetReport, SplitReport
+    from simpleseg_core.sources.referring import SetReport, SplitReport
 
 _SHOWN = 3
 """Examples of each finding."""
@@ -54,7 +55,7 @@ def check(
     """Count images, references and expressions, compare with the published sizes, look at every file and outline."""
     with bad_input():
         sets = _wanted(path, dataset, images)
-    from simpleseg_core.data.referring import check_referring
+    from simpleseg_core.sources.referring import check_referring
 
     sound = True
     for config in sets:
@@ -74,11 +75,12 @@ def _wanted(path: Path | None, dataset: str | None, images: Path | None) -> Sequ
         if not found:
             raise ValueError("data.referring is empty: add a set to params.yaml, or name a folder to check")
         return found
-    from simpleseg_core.data.referring import find_sets
+    from simpleseg_core.sources.referring import find_sets
 
     name = next((each for each in get_args(ReferringDataset) if each == dataset), None)
     if dataset is not None and name is None:
-        raise fail(f"--dataset {dataset}: choose one of {', '.join(get_args(ReferringDataset))}")
+        names = get_args(ReferringDataset)
+        raise fail(f"--dataset {dataset}{did_you_mean(dataset, names)}: choose one of {', '.join(names)}")
     return find_sets(path, name, images)
 
 

@@ -7,10 +7,10 @@ from rich.markup import escape
 from rich.table import Table
 
 from flows.cli.console import bad_input, out
-from flows.edit import use_profile
+from flows.params import use_profile
 from simpleseg_core.config import Config
 from simpleseg_core.config.files import changes, load_profile, profiles, read_yaml
-from tasks.workspace import Workspace
+from tasks.runs.workspace import Workspace
 
 app = typer.Typer(help="Profiles: nano on a laptop, the published recipes on GPUs.", no_args_is_help=True)
 
@@ -27,7 +27,9 @@ def list_() -> None:
 
 
 @app.command(epilog="Examples:\n\n  simpleseg profile show qwen2_5_vl_7b")
-def show(name: Annotated[str, typer.Argument(help="Name of a profile.")]) -> None:
+def show(
+    name: Annotated[str, typer.Argument(help="Name of a profile.", autocompletion=lambda: list(profiles()))],
+) -> None:
     """Show how a profile differs from the defaults."""
     with bad_input():
         profile = load_profile(name)
@@ -36,7 +38,9 @@ def show(name: Annotated[str, typer.Argument(help="Name of a profile.")]) -> Non
 
 
 @app.command(epilog="Examples:\n\n  simpleseg profile use nano")
-def use(name: Annotated[str, typer.Argument(help="Name of a profile.")]) -> None:
+def use(
+    name: Annotated[str, typer.Argument(help="Name of a profile.", autocompletion=lambda: list(profiles()))],
+) -> None:
     """Write a profile as params.yaml."""
     with bad_input():
         workspace = Workspace.find()

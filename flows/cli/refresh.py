@@ -1,17 +1,17 @@
 """`simpleseg refresh`: fetch what is new in the metadata and bring the dataset up to date, now or on a schedule."""
 
-import os
 from typing import Annotated
 
 import typer
 from rich.markup import escape
 
-from flows.cli.console import FAILED, bad_input, fail, out
-from flows.cli.run import followed
+from flows.cli.console import FAILED, bad_input, fail, out, stage_names
+from flows.cli.run import chosen_prefect, followed
+from flows.cli.ui import show_links
 from simpleseg_core.config.files import load_config
-from simpleseg_core.stages.graph import STAGES
-from tasks.processes import stop_requests, until_stopped
-from tasks.workspace import Workspace
+from tasks.graph import known_stage
+from tasks.runs.processes import stop_requests, until_stopped
+from tasks.runs.workspace import Workspace
 
 EXAMPLES = """\
 Examples:
@@ -32,7 +32,9 @@ def refresh(
     cron: Annotated[
         str | None, typer.Option(metavar="CRON", help="Serve a schedule (five cron fields) instead of one run now.")
     ] = None,
-    until: Annotated[str, typer.Option(metavar="STAGE", help="Last stage; later ones stay as they are.")] = "dataset",
+    until: Annotated[
+        str, typer.Option(metavar="STAGE", autocompletion=stage_names, help="Last stage; later ones stay as they are.")
+    ] = "dataset",
     retry_failed: Annotated[
         bool,
         typer.Option(
@@ -49,15 +51,14 @@ def refresh(
     """
     with bad_input():
         workspace = Workspace.find()
-        if until not in STAGES:
-            raise ValueError(f"no stage {until!r}: choose one of {', '.join(STAGES)}")
+        known_stage(until)
         if cron is not None and len(cron.split()) != 5:
             raise ValueError(f'--cron {cron!r} is not five fields: minute hour day month weekday, as in "0 3 * * *"')
         load_config(workspace.params)
-    from flows.servers import own_prefect, use_prefect_of
+    from flows.servers import own_prefect
 
     own = own_prefect()
-    server = use_prefect_of(workspace)
+    server = chosen_prefect(workspace, lasting=cron is not None)
     settings = {"until": until, "retry_failed": retry_failed, "examples": examples}
     if cron is None:
         _refresh_now(settings, server, verbose=verbose)
@@ -97,8 +98,7 @@ def _check_schedule(cron: str) -> None:
 
 
 def _serve_pages_and_schedule(workspace: Workspace, cron: str, settings: dict[str, object]) -> None:
-    from prefect.context import refresh_global_settings_context
-
+    from flows.servers import ServerError, use_server
     from flows.servers import serve as serve_pages
 
     tracking = load_config(workspace.params).tracking
@@ -106,11 +106,10 @@ def _serve_pages_and_schedule(workspace: Workspace, cron: str, settings: dict[st
     try:
         with stop_requests() as stop, serve_pages(workspace, tracking, _PORTS, stop) as servers, until_stopped():
             if not stop.is_set():
-                os.environ["PREFECT_API_URL"] = f"{servers.prefect}/api"
-                refresh_global_settings_context()  # Prefect has read its address before
-                out.print(f"Prefect  {servers.prefect}\nMLflow   {servers.mlflow}")
+                use_server(servers.access, servers.prefect)
+                show_links(servers, workspace, tracking)
                 _serve_schedule(workspace, cron, settings)
-    except RuntimeError as error:
+    except ServerError as error:
         raise fail(str(error), FAILED) from None
 
 

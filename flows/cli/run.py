@@ -10,16 +10,17 @@ from rich.box import SIMPLE_HEAD
 from rich.markup import escape
 from rich.table import Table
 
-from flows.cli.console import FAILED, INTERRUPTED, bad_input, err, fail, out
-from flows.edit import edit_params
-from flows.tables import METRICS, benchmark_rows
+from flows.cli.console import BAD_INPUT, FAILED, INTERRUPTED, bad_input, err, fail, out, stage_names
+from flows.params import edit_params
+from flows.tables import benchmark_rows
 from simpleseg_core.config.files import load_config
-from simpleseg_core.stages.graph import STAGES
-from tasks.workspace import Workspace
+from simpleseg_core.family import found_family
+from tasks.graph import known_stage
+from tasks.runs.workspace import Workspace
 
 if TYPE_CHECKING:
     from flows.pipeline import PipelineResult
-    from tasks.data_version import StageFailedError
+    from tasks.runs.data_version import StageFailedError
 
 EXAMPLES = """\
 Examples:
@@ -38,16 +39,27 @@ Examples:
 
 def run(
     until: Annotated[
-        str | None, typer.Option(metavar="STAGE", help="Last stage; what it needs is brought up to date first.")
+        str | None,
+        typer.Option(
+            metavar="STAGE", autocompletion=stage_names, help="Last stage; what it needs is brought up to date first."
+        ),
     ] = None,
     from_: Annotated[
-        str | None, typer.Option("--from", metavar="STAGE", help="First stage; what comes before is taken as it is.")
+        str | None,
+        typer.Option(
+            "--from",
+            metavar="STAGE",
+            autocompletion=stage_names,
+            help="First stage; what comes before is taken as it is.",
+        ),
     ] = None,
     set_: Annotated[
         list[str] | None,
         typer.Option("--set", metavar="KEY=VALUE", help="Change params.yaml before the run; repeatable."),
     ] = None,
-    force: Annotated[bool, typer.Option("--force", help="Run the chosen stages even if they are up to date.")] = False,
+    force: Annotated[
+        bool, typer.Option("--force", help="Run the chosen stages from nothing, up to date or not.")
+    ] = False,
     verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Show what DVC says, too.")] = False,
 ) -> None:
     """Run the pipeline: the stages that are out of date, and only those."""
@@ -63,8 +75,8 @@ def run(
 
 def _check_stages(*names: str | None) -> None:
     for name in names:
-        if name is not None and name not in STAGES:
-            raise ValueError(f"no stage {name!r}: choose one of {', '.join(STAGES)}")
+        if name is not None:
+            known_stage(name)
 
 
 def _edit(workspace: Workspace, overrides: list[str]) -> None:
@@ -78,9 +90,7 @@ def _edit(workspace: Workspace, overrides: list[str]) -> None:
 
 
 def _run(workspace: Workspace, params: dict[str, object], verbose: bool) -> "PipelineResult":
-    from flows.servers import use_prefect_of
-
-    server = use_prefect_of(workspace)
+    server = chosen_prefect(workspace)
     from flows.pipeline import PipelineParams, pipeline
 
     if server:
@@ -88,6 +98,17 @@ def _run(workspace: Workspace, params: dict[str, object], verbose: bool) -> "Pip
     with followed("simpleseg run", verbose=verbose):
         result: PipelineResult = pipeline(PipelineParams.model_validate(params))
     return result
+
+
+def chosen_prefect(workspace: Workspace, *, lasting: bool = False) -> str | None:
+    """`use_prefect_of`, whose errors end in one clear message each."""
+    from flows.servers import ServerError, use_prefect_of
+
+    with bad_input():
+        try:
+            return use_prefect_of(workspace, lasting=lasting)
+        except ServerError as error:
+            raise fail(str(error), FAILED) from None
 
 
 @contextmanager
@@ -99,9 +120,10 @@ def followed(command: str, *, verbose: bool) -> Iterator[None]:
         verbose: show what DVC says, too.
     """
     from flows.display import terminal
-    from flows.pipeline import BusyError
-    from tasks.data_version import DvcError, StageFailedError
+    from tasks.runs.data_version import DvcError, StageFailedError
+    from tasks.runs.lock import BusyError
 
+    found_family()
     try:
         with terminal(out, verbose=verbose):
             yield
@@ -118,6 +140,9 @@ def followed(command: str, *, verbose: bool) -> Iterator[None]:
 
 
 def _stage_failed(error: "StageFailedError", command: str) -> typer.Exit:
+    if error.exit_code == BAD_INPUT:
+        told = [line for line in error.tail if line.startswith("error:")]
+        return fail(f"{error.stage}: {told[-1].removeprefix('error: ') if told else error.tail[-1]}")
     err.print(f"\n[red bold]{error.stage} failed[/] (exit code {error.exit_code}); the end of its output:")
     for line in error.tail[-15:]:
         err.print(f"  {escape(line)}", soft_wrap=True)
@@ -129,9 +154,13 @@ def _stage_failed(error: "StageFailedError", command: str) -> typer.Exit:
 
 
 def _show_results(workspace: Workspace, result: "PipelineResult", seconds: float) -> None:
-    from tasks.data_version import Outcome
+    from tasks.runs.data_version import Outcome
 
-    if rows := benchmark_rows(workspace):
+    if result.stale:
+        out.print("[yellow]the scores here are of an earlier run[/]; `simpleseg run` brings them up to date:")
+        for why in result.stale:
+            out.print(f"  {escape(why)}")
+    elif rows := benchmark_rows(workspace):
         out.print(_table(rows))
     ran = [each.name for each in result.stages if each.outcome is Outcome.RAN]
     what = f"ran {', '.join(ran)}; " if ran else "nothing to do: "
@@ -150,7 +179,7 @@ def _table(rows: list[dict[str, str]]) -> Table:
         pad_edge=False,
         caption="percent (tokens: how many); ± half of the 95% interval",
     )
-    for heading in ("benchmark", "model", *METRICS.values()):
+    for heading in rows[0]:
         table.add_column(heading, justify="left" if heading in ("benchmark", "model") else "right", no_wrap=True)
     for before, row in zip([None, *rows], rows, strict=False):
         first = before is None or before["benchmark"] != row["benchmark"]

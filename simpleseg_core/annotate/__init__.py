@@ -1,8 +1,9 @@
-"""The data engine: detectors, segmenters, describers and filters: from captioned images to described instances."""
+"""The data engine, from captioned images to described instances: detectors, segmenters and describers."""
 
 from simpleseg_core.annotate._protocols import (
     Annotated,
     Box,
+    CaptionedImage,
     Describer,
     Description,
     Detection,
@@ -10,20 +11,19 @@ from simpleseg_core.annotate._protocols import (
     Image,
     Instance,
     Mask,
-    Picture,
     Prompt,
     PromptableSegmenter,
     Segment,
     Segmenter,
 )
-from simpleseg_core.annotate.engines import build_clip, build_describer, build_detector, build_segmenter
-from simpleseg_core.annotate.filters import REASONS, Contoured, MaskCandidate, contour_image, funnel
+from simpleseg_core.annotate.describers import build_describer
+from simpleseg_core.annotate.detectors import build_detector
+from simpleseg_core.annotate.segmenters import build_clip, build_segmenter
 
 __all__ = [
-    "REASONS",
     "Annotated",
     "Box",
-    "Contoured",
+    "CaptionedImage",
     "Describer",
     "Description",
     "Detection",
@@ -31,8 +31,6 @@ __all__ = [
     "Image",
     "Instance",
     "Mask",
-    "MaskCandidate",
-    "Picture",
     "Prompt",
     "PromptableSegmenter",
     "Segment",
@@ -41,6 +39,4 @@ __all__ = [
     "build_describer",
     "build_detector",
     "build_segmenter",
-    "contour_image",
-    "funnel",
 ]

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from simpleseg_core.annotate._protocols import Detection, Image, Picture
+from simpleseg_core.annotate._protocols import CaptionedImage, Detection, Image
 from simpleseg_core.annotate.boxes import suppress
 from simpleseg_core.annotate.phrases import CaptionPhrase, listed_phrases, noun_phrases
 from simpleseg_core.config import DetectConfig
@@ -21,7 +21,7 @@ _SEPARATOR = ". "
 
 
 @dataclass(frozen=True, slots=True)
-class Prompt:
+class TextPrompt:
     """Phrases joined to one text, "red circle. blue star.", with the token span of each phrase."""
 
     text: str
@@ -31,53 +31,54 @@ class Prompt:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Job:
-    """One prompt about one of the pictures."""
+class PromptedImage:
+    """One prompt about one of the images."""
 
-    picture: int
+    index: int
+    """Of the image among those asked about."""
     image: Image
-    prompt: Prompt
+    prompt: TextPrompt
 
 
 Offset = Callable[[str], Offsets]
-Predict = Callable[[Sequence[Job]], Iterable[tuple[Floats, Floats]]]
-"""Jobs with images of one shape -> token probabilities (queries, tokens) and boxes (queries, 4) cxcywh of each job."""
+Predict = Callable[[Sequence[PromptedImage]], Iterable[tuple[Floats, Floats]]]
+"""Questions about images of one shape -> token probabilities (queries, tokens) and boxes (queries, 4) cxcywh."""
 
 
 def detect(
-    pictures: Sequence[Picture], offsets: Offset, predict: Predict, config: DetectConfig
+    images: Sequence[CaptionedImage], offsets: Offset, predict: Predict, config: DetectConfig
 ) -> list[list[Detection]]:
-    """Ask about the phrases of every picture, in batches of images of one shape, and suppress across phrases.
+    """Ask about the phrases of every image, in batches of images of one shape, and suppress across phrases.
 
-    Only images of one shape share a batch: padding changes what the backbone sees, and a picture's boxes must not
+    Only images of one shape share a batch: padding changes what the backbone sees, and an image's boxes must not
     depend on its company.
     """
-    prompts: dict[tuple[CaptionPhrase, ...], list[Prompt]] = {}
-    jobs = []
-    for index, picture in enumerate(pictures):
-        phrases = tuple(wanted(picture, config))
+    prompts: dict[tuple[CaptionPhrase, ...], list[TextPrompt]] = {}
+    questions = []
+    for index, image in enumerate(images):
+        phrases = tuple(wanted(image, config))
         if phrases not in prompts:
             prompts[phrases] = make_prompts(phrases, offsets)
-        jobs += [Job(index, picture.image, prompt) for prompt in prompts[phrases]]
-    found: list[list[Detection]] = [[] for _ in pictures]
-    for batch in _batches(jobs, config.batch_size):
-        for job, (probabilities, boxes) in zip(batch, predict(batch), strict=True):
-            found[job.picture].extend(_select(job.prompt, probabilities, boxes, config))
+        questions += [PromptedImage(index, image.image, prompt) for prompt in prompts[phrases]]
+    found: list[list[Detection]] = [[] for _ in images]
+    for batch in _batches(questions, config.batch_size):
+        for asked, (probabilities, boxes) in zip(batch, predict(batch), strict=True):
+            found[asked.index].extend(_select(asked.prompt, probabilities, boxes, config))
     return [_across_phrases(items, config.nms_iou) for items in found]
 
 
-def wanted(picture: Picture, config: DetectConfig) -> list[CaptionPhrase]:
-    """The picture's own phrases; without any, noun phrases of its caption, then the vocabulary, as configured."""
-    if picture.phrases:
-        return listed_phrases(picture.phrases, picture.caption)
-    found = {} if config.phrases == "vocabulary" else {item.text: item for item in noun_phrases(picture.caption)}
+def wanted(image: CaptionedImage, config: DetectConfig) -> list[CaptionPhrase]:
+    """The image's own phrases; without any, noun phrases of its caption, then the vocabulary, as configured."""
+    if image.phrases:
+        return listed_phrases(image.phrases, image.caption)
+    found = {} if config.phrases == "vocabulary" else {item.text: item for item in noun_phrases(image.caption)}
     if config.phrases != "caption":
-        for item in listed_phrases(config.vocabulary, picture.caption):
+        for item in listed_phrases(config.vocabulary, image.caption):
             found.setdefault(item.text, item)
     return list(found.values())
 
 
-def make_prompts(phrases: Sequence[CaptionPhrase], offsets: Offset, limit: int = MAX_TOKENS) -> list[Prompt]:
+def make_prompts(phrases: Sequence[CaptionPhrase], offsets: Offset, limit: int = MAX_TOKENS) -> list[TextPrompt]:
     """As few prompts as hold all phrases in at most `limit` tokens each; a phrase that is longer alone is dropped."""
     groups: list[list[CaptionPhrase]] = []
     special, used = len(offsets("")), limit
@@ -98,7 +99,7 @@ def _join(phrases: Sequence[CaptionPhrase]) -> str:
     return "".join(f"{phrase.text}{_SEPARATOR}" for phrase in phrases).strip()
 
 
-def _prompt(phrases: Sequence[CaptionPhrase], offsets: Offset) -> Prompt:
+def _prompt(phrases: Sequence[CaptionPhrase], offsets: Offset) -> TextPrompt:
     text = _join(phrases)
     spans = offsets(text)
     positive = np.zeros((len(phrases), len(spans)))
@@ -107,18 +108,18 @@ def _prompt(phrases: Sequence[CaptionPhrase], offsets: Offset) -> Prompt:
         end = start + len(phrase.text)
         positive[row] = [first < end and last > start and last > first for first, last in spans]
         start = end + len(_SEPARATOR)
-    return Prompt(text, tuple(phrases), positive / positive.sum(axis=1, keepdims=True).clip(min=1))
+    return TextPrompt(text, tuple(phrases), positive / positive.sum(axis=1, keepdims=True).clip(min=1))
 
 
-def _batches(jobs: Sequence[Job], size: int) -> Iterator[list[Job]]:
-    by_shape: dict[tuple[int, ...], list[Job]] = {}
-    for job in jobs:
-        by_shape.setdefault(job.image.shape, []).append(job)
+def _batches(questions: Sequence[PromptedImage], size: int) -> Iterator[list[PromptedImage]]:
+    by_shape: dict[tuple[int, ...], list[PromptedImage]] = {}
+    for asked in questions:
+        by_shape.setdefault(asked.image.shape, []).append(asked)
     for group in by_shape.values():
         yield from (group[start : start + size] for start in range(0, len(group), size))
 
 
-def _select(prompt: Prompt, probabilities: Floats, boxes: Floats, config: DetectConfig) -> Iterator[Detection]:
+def _select(prompt: TextPrompt, probabilities: Floats, boxes: Floats, config: DetectConfig) -> Iterator[Detection]:
     """Boxes above the thresholds, each with the phrase whose tokens fit best on average (the positive map's)."""
     scores = probabilities.max(axis=1)
     by_phrase = probabilities[:, : prompt.positive_map.shape[1]] @ prompt.positive_map.T

@@ -14,7 +14,7 @@ Box = tuple[float, float, float, float]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Picture:
+class CaptionedImage:
     """One image, uint8 (H, W, 3) RGB, with its caption and the annotations that came along, as JSON ("" for none)."""
 
     image: Image
@@ -22,6 +22,10 @@ class Picture:
     annotations: str = ""
     phrases: tuple[str, ...] = ()
     """What Grounding-DINO is to look for, each as a whole; none: what the configuration says."""
+
+
+Picture = CaptionedImage
+"""What `CaptionedImage` was called in 0.1."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,8 +96,8 @@ class Detector(Protocol):
     def name(self) -> str:
         """Engine and model, kept with every row as provenance."""
 
-    def detect(self, pictures: Sequence[Picture]) -> list[list[Detection]]:
-        """Detections of each picture, best score first."""
+    def detect(self, images: Sequence[CaptionedImage]) -> list[list[Detection]]:
+        """Detections of each image, best score first."""
 
 
 class Segmenter(Protocol):

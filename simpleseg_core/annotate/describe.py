@@ -3,8 +3,10 @@
 from collections.abc import Sequence
 
 from simpleseg_core.annotate._protocols import Annotated, Description, Instance
-from simpleseg_core.data.expressions import Item, name_items
-from simpleseg_core.data.views import AMBIGUOUS
+from simpleseg_core.instructions.expressions import Item, name_items
+
+AMBIGUOUS = "ambiguous"
+"""`description_source` of a description that several instances of the image answer to."""
 
 
 class CaptionDescriber:

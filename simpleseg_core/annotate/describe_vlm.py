@@ -11,12 +11,12 @@ import cv2
 import numpy as np
 from PIL import Image as PilImage
 
-from simpleseg_core.annotate._protocols import Annotated, Box, Description, Detector, Image, Mask, Picture
+from simpleseg_core.annotate._protocols import Annotated, Box, CaptionedImage, Description, Detector, Image, Mask
 from simpleseg_core.annotate.boxes import box_iou
 from simpleseg_core.annotate.describe import CaptionDescriber
 from simpleseg_core.config import DescribeConfig
 from simpleseg_core.grammar import format_box
-from simpleseg_core.rollout import EngineSettings, Request, Rollout, Sampling, vllm_engine
+from simpleseg_core.rollout import Request, Rollout, Sampling, describer_settings, vllm_engine
 
 _CONTEXT = 0.5
 """Surroundings shown on each side, over the box's longer side."""
@@ -50,14 +50,7 @@ class VlmDescriber:
     @classmethod
     def load(cls, config: DescribeConfig, detector: Detector | None) -> Self:
         """The model `describe.model` in vLLM."""
-        settings = EngineSettings(
-            dtype=config.dtype,
-            max_length=config.max_length,
-            max_num_seqs=config.batch_size,
-            kv_cache_mib=config.kv_cache_mib,
-            gpu_memory_utilization=config.gpu_memory_utilization,
-        )
-        return cls(vllm_engine(config.model, settings), config, detector)
+        return cls(vllm_engine(config.model, describer_settings(config)), config, detector)
 
     def close(self) -> None:
         """Give vLLM's memory back."""
@@ -92,7 +85,7 @@ class VlmDescriber:
         asked = [(image, box, text) for (image, box), text in zip(instances, texts, strict=True) if text is not None]
         if self._detector is None or not asked:
             return [None] * len(texts)
-        found = self._detector.detect([Picture(image, text, phrases=(text,)) for image, _, text in asked])
+        found = self._detector.detect([CaptionedImage(image, text, phrases=(text,)) for image, _, text in asked])
         overlaps = iter(
             box_iou(boxes[0].box, box) if boxes else 0.0 for boxes, (_, box, _) in zip(found, asked, strict=True)
         )

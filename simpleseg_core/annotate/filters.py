@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 from simpleseg_core.annotate._protocols import Box, Mask
 from simpleseg_core.annotate.boxes import box_iou
 from simpleseg_core.config import ContourConfig
-from simpleseg_core.data.pairs import outline
 from simpleseg_core.geometry import Polygon, interior_point, mask_box, polygons_mask_iou
+from simpleseg_core.instructions.labels import outline
 
 REASONS: tuple[str, ...] = (
     "score", "area", "box", "predicted_iou", "stability", "duplicate", "similarity", "outline", "roundtrip", "cap"

@@ -11,8 +11,8 @@ from transformers import AutoModelForZeroShotObjectDetection, AutoProcessor, Pre
 
 from simpleseg_core.annotate import _groundingdino_compat
 from simpleseg_core.annotate._device import precision, resolve_device
-from simpleseg_core.annotate._grounding import Floats, Job, Offsets, detect
-from simpleseg_core.annotate._protocols import Detection, Picture
+from simpleseg_core.annotate._grounding import Floats, Offsets, PromptedImage, detect
+from simpleseg_core.annotate._protocols import CaptionedImage, Detection
 from simpleseg_core.config import DetectConfig
 
 _ARCHITECTURES = {"swin_t": "GroundingDINO_SwinT_OGC", "swin_b": "GroundingDINO_SwinB_cfg"}
@@ -39,16 +39,16 @@ class TransformersGroundingDino:
         model = AutoModelForZeroShotObjectDetection.from_pretrained(config.model, use_safetensors=True)
         return cls(model, AutoProcessor.from_pretrained(config.model), config)
 
-    def detect(self, pictures: Sequence[Picture]) -> list[list[Detection]]:
-        """Detections of the phrases of each picture, best first."""
-        return detect(pictures, self._offsets, self._predict, self._config)
+    def detect(self, images: Sequence[CaptionedImage]) -> list[list[Detection]]:
+        """Detections of the phrases of each image, best first."""
+        return detect(images, self._offsets, self._predict, self._config)
 
     def _offsets(self, text: str) -> Offsets:
         return _token_offsets(self._processor.tokenizer, text)
 
     @torch.inference_mode()
-    def _predict(self, jobs: Sequence[Job]) -> Iterator[tuple[Floats, Floats]]:
-        images, texts = [job.image for job in jobs], [job.prompt.text for job in jobs]
+    def _predict(self, questions: Sequence[PromptedImage]) -> Iterator[tuple[Floats, Floats]]:
+        images, texts = [asked.image for asked in questions], [asked.prompt.text for asked in questions]
         inputs = self._processor(images=images, text=texts, padding=True, return_tensors="pt", device=self._device)
         with precision(self._device, self._config.dtype):
             outputs = self._model(**inputs.to(self._device))
@@ -89,18 +89,18 @@ class GroundingDinoPy:
             )
         return cls(model, config)
 
-    def detect(self, pictures: Sequence[Picture]) -> list[list[Detection]]:
-        """Detections of the phrases of each picture, best first."""
-        return detect(pictures, self._offsets, self._predict, self._config)
+    def detect(self, images: Sequence[CaptionedImage]) -> list[list[Detection]]:
+        """Detections of the phrases of each image, best first."""
+        return detect(images, self._offsets, self._predict, self._config)
 
     def _offsets(self, text: str) -> Offsets:
         return _token_offsets(self._model.tokenizer, text)
 
     @torch.inference_mode()
-    def _predict(self, jobs: Sequence[Job]) -> Iterator[tuple[Floats, Floats]]:
-        images = torch.stack([self._preprocess(job.image) for job in jobs]).to(self._device)
+    def _predict(self, questions: Sequence[PromptedImage]) -> Iterator[tuple[Floats, Floats]]:
+        images = torch.stack([self._preprocess(asked.image) for asked in questions]).to(self._device)
         with precision(self._device, self._config.dtype):
-            outputs = self._model(images, captions=[job.prompt.text for job in jobs])
+            outputs = self._model(images, captions=[asked.prompt.text for asked in questions])
         yield from _to_numpy(outputs["pred_logits"], outputs["pred_boxes"])
 
     def _preprocess(self, image: np.ndarray) -> torch.Tensor:

@@ -37,7 +37,7 @@ class _Prompts:
     """(prompts, 1, side, side) logits."""
 
 
-class _Picture(Protocol):
+class _EmbeddedImage(Protocol):
     """An image that the model has embedded, once for all of its prompts."""
 
     size: tuple[int, int]
@@ -65,7 +65,7 @@ class _Promptable(ABC):
         self._device = resolve_device(config.device)
 
     @abstractmethod
-    def _embed(self, image: Image) -> _Picture:
+    def _embed(self, image: Image) -> _EmbeddedImage:
         """Embed an image, uint8 (H, W, 3), for all of its prompts."""
 
     def segment(self, image: Image, boxes: Sequence[Box]) -> list[Segment]:
@@ -83,21 +83,21 @@ class _Promptable(ABC):
         if not prompts:
             return []
         with precision(self._device, self._dtype):
-            picture = self._embed(image)
+            embedded = self._embed(image)
         segments: dict[int, Segment] = {}
         for indices in _batches(prompts, self._batch_size):
-            batch = _tensors([prompts[index] for index in indices], image.shape[:2], picture)
-            logits, scores = self._decode(picture, batch)
+            batch = _tensors([prompts[index] for index in indices], image.shape[:2], embedded)
+            logits, scores = self._decode(embedded, batch)
             for _ in range(rounds - 1):
-                logits, scores = self._decode(picture, replace(batch, masks=logits[:, None]))
-            full = picture.full_size(logits[:, None])[:, 0]
+                logits, scores = self._decode(embedded, replace(batch, masks=logits[:, None]))
+            full = embedded.full_size(logits[:, None])[:, 0]
             segments |= zip(indices, _segments(full, scores, self._threshold), strict=True)
         return [segments[index] for index in range(len(prompts))]
 
-    def _decode(self, picture: _Picture, prompts: _Prompts) -> tuple[Tensor, Tensor]:
+    def _decode(self, embedded: _EmbeddedImage, prompts: _Prompts) -> tuple[Tensor, Tensor]:
         """The best mask of each prompt as logits (prompts, side, side), and its predicted IoU (prompts,)."""
         with precision(self._device, self._dtype):
-            logits, scores = picture.decode(prompts)
+            logits, scores = embedded.decode(prompts)
         return _best(logits.float(), scores.float())
 
 
@@ -126,14 +126,14 @@ class SegmentAnything(_Promptable):
         model.load_state_dict(torch.load(checkpoint, map_location="cpu", weights_only=True))
         return cls(model, config)
 
-    def _embed(self, image: Image) -> _Picture:
+    def _embed(self, image: Image) -> _EmbeddedImage:
         with torch.inference_mode():
             predictor = SamPredictor(self._model)
             predictor.set_image(image)
-        return _OriginalPicture(predictor)
+        return _OriginalEmbedding(predictor)
 
 
-class _OriginalPicture:
+class _OriginalEmbedding:
     def __init__(self, predictor: SamPredictor) -> None:
         self._predictor: Any = predictor
         self.size, self.device = predictor.input_size, predictor.device
@@ -172,11 +172,11 @@ class TransformersSam(_Promptable):
         loaded = model.from_pretrained(config.model, use_safetensors=True)
         return cls(loaded, processor.from_pretrained(config.model), config)
 
-    def _embed(self, image: Image) -> _Picture:
-        return _TransformersPicture(self._model, self._processor, image, self._device)
+    def _embed(self, image: Image) -> _EmbeddedImage:
+        return _TransformersEmbedding(self._model, self._processor, image, self._device)
 
 
-class _TransformersPicture:
+class _TransformersEmbedding:
     def __init__(self, model: Any, processor: Any, image: Image, device: torch.device) -> None:
         inputs = processor(images=image, return_tensors="pt", device=device)
         self._model, self._processor, self.device = model, processor, device
@@ -235,35 +235,35 @@ def _batches(prompts: Sequence[Prompt], size: int) -> Iterator[list[int]]:
         yield from (group[start : start + size] for start in range(0, len(group), size))
 
 
-def _tensors(prompts: Sequence[Prompt], image_size: tuple[int, ...], picture: _Picture) -> _Prompts:
+def _tensors(prompts: Sequence[Prompt], image_size: tuple[int, ...], embedded: _EmbeddedImage) -> _Prompts:
     """Prompts of one kind as the model takes them."""
-    height, width = picture.size
+    height, width = embedded.size
     scale = np.array([width, height], np.float32)
     first = prompts[0]
     boxes = points = labels = masks = None
     if first.box is not None:
         corners = [np.reshape(item.box, (2, 2)) * scale for item in prompts if item.box is not None]
-        boxes = _tensor(corners, picture).flatten(1)
+        boxes = _tensor(corners, embedded).flatten(1)
     if first.points or first.outside:
-        points = _tensor([np.array([*item.points, *item.outside]) * scale for item in prompts], picture)
+        points = _tensor([np.array([*item.points, *item.outside]) * scale for item in prompts], embedded)
         signs = [1] * len(first.points) + [0] * len(first.outside)
-        labels = torch.tensor([signs] * len(prompts), device=picture.device)
+        labels = torch.tensor([signs] * len(prompts), device=embedded.device)
     if first.mask is not None:
-        masks = _tensor([_mask_logits(item.mask, image_size, picture) for item in prompts], picture)[:, None]
+        masks = _tensor([_mask_logits(item.mask, image_size, embedded) for item in prompts], embedded)[:, None]
     return _Prompts(boxes, points, labels, masks)
 
 
-def _tensor(values: Sequence[np.ndarray], picture: _Picture) -> Tensor:
-    return torch.as_tensor(np.stack(values), dtype=torch.float32, device=picture.device)
+def _tensor(values: Sequence[np.ndarray], embedded: _EmbeddedImage) -> Tensor:
+    return torch.as_tensor(np.stack(values), dtype=torch.float32, device=embedded.device)
 
 
-def _mask_logits(mask: Mask | None, image_size: tuple[int, ...], picture: _Picture) -> np.ndarray:
+def _mask_logits(mask: Mask | None, image_size: tuple[int, ...], embedded: _EmbeddedImage) -> np.ndarray:
     """A mask of the image as logits (side, side), background where the model's picture is padded."""
     if mask is None or mask.shape != image_size:
         shape = None if mask is None else mask.shape
         raise ValueError(f"a prompt's mask has the shape {shape}, but the image {image_size}: give a mask of the image")
-    height, width = picture.mask_size
-    share = np.zeros((picture.mask_side, picture.mask_side), np.float32)
+    height, width = embedded.mask_size
+    share = np.zeros((embedded.mask_side, embedded.mask_side), np.float32)
     share[:height, :width] = cv2.resize(mask.astype(np.float32), (width, height), interpolation=cv2.INTER_AREA)
     logits: np.ndarray = (2 * share - 1) * _CERTAIN
     return logits

@@ -10,8 +10,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from simpleseg_core.annotate._protocols import Box, Detection, Image, Mask, Picture
-from simpleseg_core.data.refshapes import COLORS, OUTLINES, PALETTE, SHAPES, Phrase
+from simpleseg_core.annotate._protocols import Box, CaptionedImage, Detection, Image, Mask
+from simpleseg_core.refshapes import COLORS, OUTLINES, PALETTE, SHAPES, Phrase
 
 _NUMBERS = {"two": 2, "three": 3, "four": 4, "five": 5, "six": 6}
 _PLURALS = {Phrase(shape=shape).text(plural=True): shape for shape in SHAPES}
@@ -56,17 +56,17 @@ class ShapeDetector:
     def __init__(self, threshold: float) -> None:
         self.threshold = threshold
 
-    def detect(self, pictures: Sequence[Picture]) -> list[list[Detection]]:
+    def detect(self, images: Sequence[CaptionedImage]) -> list[list[Detection]]:
         """Instances of every "[two] [small] red circle" of the captions; the score is the IoU of patch and template."""
-        return [self._detect(picture) for picture in pictures]
+        return [self._detect(image) for image in images]
 
-    def _detect(self, picture: Picture) -> list[Detection]:
-        wanted = _parse(picture.caption)
+    def _detect(self, image: CaptionedImage) -> list[Detection]:
+        wanted = _parse(image.caption)
         found = [
             detection
             for color in dict.fromkeys(item.phrase.color for item in wanted)
             for detection in _of_color(
-                picture.image, color or "", [item for item in wanted if item.phrase.color == color]
+                image.image, color or "", [item for item in wanted if item.phrase.color == color]
             )
         ]
         return sorted((item for item in found if item.score >= self.threshold), key=lambda item: -item.score)

@@ -5,6 +5,7 @@ from typing import Self
 from pydantic import Field, model_validator
 
 from simpleseg_core.config._base import Section
+from simpleseg_core.config._combinations import impossible
 from simpleseg_core.config.annotate import ContourConfig, DescribeConfig, DetectConfig, SegmentConfig
 from simpleseg_core.config.data import DataConfig, IngestConfig
 from simpleseg_core.config.dataset import DatasetConfig
@@ -17,7 +18,7 @@ class Config(Section):
 
     profile: str = "nano"
     """Name of the profile this file was written from; informational."""
-    seed: int = Field(0, ge=0)
+    seed: int = Field(0, ge=0, lt=2**32)
     data: DataConfig = DataConfig()
     ingest: IngestConfig = IngestConfig()
     detect: DetectConfig = DetectConfig()
@@ -34,7 +35,7 @@ class Config(Section):
     ray: RayConfig = RayConfig()
 
     @model_validator(mode="after")
-    def _similarities_are_measured(self) -> Self:
-        if self.contour.min_similarity is not None and self.segment.clip is None:
-            raise ValueError("contour.min_similarity: nothing measures it: name a CLIP in segment.clip, or unset it")
+    def _works_together(self) -> Self:
+        if faults := list(impossible(self)):
+            raise ValueError("\n".join(faults))
         return self

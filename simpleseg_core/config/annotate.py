@@ -1,11 +1,16 @@
 """The data engine: detector, segmenter, contour and description settings."""
 
-from typing import Literal, Self
+import re
+from typing import Annotated, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import AfterValidator, Field, WithJsonSchema, field_validator, model_validator
 
-from simpleseg_core.config._base import Section
+from simpleseg_core.config._base import Operational, Section
+from simpleseg_core.kinds import DESCRIBERS, DETECTORS, SEGMENTERS
 
+DetectorName = Annotated[str, AfterValidator(DETECTORS.known), WithJsonSchema(DETECTORS.schema())]
+SegmenterName = Annotated[str, AfterValidator(SEGMENTERS.known), WithJsonSchema(SEGMENTERS.schema())]
+DescriberName = Annotated[str, AfterValidator(DESCRIBERS.known), WithJsonSchema(DESCRIBERS.schema())]
 Holes = Literal["bridge", "drop"]
 Order = Literal["clockwise", "counter_clockwise", "shuffled", "by_x"]
 
@@ -13,12 +18,19 @@ Order = Literal["clockwise", "counter_clockwise", "shuffled", "by_x"]
 class RunConfig(Section):
     """Who does the work of a stage; the result is the same whoever does."""
 
-    runner: Literal["local", "ray"] = "local"
+    runner: Operational[Literal["local", "ray"]] = "local"
     """`ray`: Ray Data, images decoded on CPUs while `workers` engines work, on a GPU each where there are some."""
-    workers: int = Field(1, gt=0)
+    workers: Operational[int] = Field(1, gt=0, le=10_000)
     """Engines side by side under Ray; fewer where it has no room for so many."""
-    device_hour_price: float = Field(2.0, ge=0)
+    device_hour_price: Operational[float] = Field(2.0, ge=0)
     """What an engine's device costs an hour, for the estimate of the cost of a million images."""
+
+    @field_validator("device", check_fields=False)  # of the stages that have one
+    @classmethod
+    def _device_is_known(cls, device: str) -> str:
+        if not re.fullmatch(r"auto|cpu|mps|cuda(:\d{1,3})?", device):
+            raise ValueError(f"{device!r} is no device: auto, cpu, cuda, cuda:0 or mps")
+        return device
 
     @property
     def on_gpu(self) -> bool:
@@ -29,7 +41,7 @@ class RunConfig(Section):
 class DetectConfig(RunConfig):
     """Phrases -> boxes."""
 
-    engine: Literal["embedded", "annotations", "groundingdino", "transformers"] = "embedded"
+    engine: DetectorName = "embedded"
     """`annotations` passes on boxes that came with the data; `embedded` does so too where there are some, and else
     finds the shapes of RefShapes phrases: it needs no weights."""
     model: str = "IDEA-Research/grounding-dino-base"
@@ -43,8 +55,8 @@ class DetectConfig(RunConfig):
     box_threshold: float = Field(0.35, ge=0, le=1)
     text_threshold: float = Field(0.25, ge=0, le=1)
     nms_iou: float = Field(0.7, gt=0, le=1)
-    batch_size: int = Field(8, gt=0)
-    device: str = "auto"
+    batch_size: Operational[int] = Field(8, gt=0)
+    device: Operational[str] = "auto"
     dtype: Literal["float32", "bfloat16"] = "float32"
     """What matrices are multiplied in; `bfloat16` is several times faster on a GPU and moves scores by a percent."""
 
@@ -57,29 +69,39 @@ class DetectConfig(RunConfig):
             raise ValueError(
                 f"vocabulary: empty, but phrases is {self.phrases}: list phrases, or set phrases to caption"
             )
-        if self.phrases != "caption" and self.engine not in ("groundingdino", "transformers"):
+        if self.phrases != "caption" and not DETECTORS.load(self.engine).any_phrase:
             raise ValueError(f"phrases: the engine {self.engine} knows no vocabulary: set phrases to caption")
         return self
 
     @property
     def on_gpu(self) -> bool:
-        return self.engine in ("groundingdino", "transformers") and self.device != "cpu"
+        return self.loads_model and self.device != "cpu"
+
+    @property
+    def loads_model(self) -> bool:
+        """Whether the engine needs `model`."""
+        return DETECTORS.load(self.engine).weights
+
+    @property
+    def reads_text(self) -> bool:
+        """Whether the engine looks at what captions and phrases say."""
+        return DETECTORS.load(self.engine).reads_text
 
 
 class SegmentConfig(RunConfig):
     """Boxes -> masks."""
 
-    engine: Literal["grabcut", "segment_anything", "sam", "sam2"] = "grabcut"
+    engine: SegmenterName = "grabcut"
     model: str = "facebook/sam-vit-huge"
     model_type: Literal["vit_b", "vit_l", "vit_h"] = "vit_h"
     """Architecture of a segment-anything checkpoint."""
     prompt: Literal["box", "point", "box+point", "box+mask"] = "box"
     """What SAM is given of each detection: its box, the middle of it, both, or the box and then once more with the mask
     that came of it."""
-    grabcut_iterations: int = Field(5, gt=0)
-    batch_size: int = Field(16, gt=0)
+    grabcut_iterations: int = Field(5, gt=0, le=1000)
+    batch_size: Operational[int] = Field(16, gt=0)
     """Prompts of one image that are decoded together."""
-    device: str = "auto"
+    device: Operational[str] = "auto"
     dtype: Literal["float32", "bfloat16"] = "float32"
     """What matrices are multiplied in; `bfloat16` is several times faster on a GPU and moves scores by a percent."""
     clip: str | None = None
@@ -87,13 +109,18 @@ class SegmentConfig(RunConfig):
 
     @model_validator(mode="after")
     def _prompt_is_known(self) -> Self:
-        if self.engine == "grabcut" and self.prompt != "box":
-            raise ValueError(f"prompt: grabcut starts from boxes only, not {self.prompt}: set it to box")
+        if self.prompt != "box" and not SEGMENTERS.load(self.engine).promptable:
+            raise ValueError(f"prompt: {self.engine} starts from boxes only, not {self.prompt}: set it to box")
         return self
 
     @property
     def on_gpu(self) -> bool:
-        return (self.engine != "grabcut" or self.clip is not None) and self.device != "cpu"
+        return (self.loads_model or self.clip is not None) and self.device != "cpu"
+
+    @property
+    def loads_model(self) -> bool:
+        """Whether the engine needs `model`."""
+        return SEGMENTERS.load(self.engine).weights
 
 
 class ContourConfig(RunConfig):
@@ -124,10 +151,10 @@ class ContourConfig(RunConfig):
 class DescribeConfig(RunConfig):
     """Instances -> one referring description each."""
 
-    engine: Literal["caption", "vlm"] = "caption"
+    engine: DescriberName = "caption"
     """`caption` uses the detector's phrase (made unambiguous by position and size); `vlm` asks a model through vLLM."""
     model: str = "Qwen/Qwen2.5-VL-7B-Instruct"
-    prompt: str = "describe_v1"
+    prompt: str = Field("describe_v1", pattern=r"^\w{1,100}$")
     """Name of the prompt file shipped with the package."""
     min_consistency: float = Field(0.5, ge=0, le=1)
     """A written description is kept when the detector, given it, finds the instance: least IoU of the boxes. 0 checks
@@ -136,13 +163,23 @@ class DescribeConfig(RunConfig):
     max_length: int = Field(4096, gt=0)
     """Tokens of the prompt, the crop and the description together."""
     dtype: Literal["float32", "bfloat16"] = "bfloat16"
-    batch_size: int = Field(32, gt=0)
+    batch_size: Operational[int] = Field(32, gt=0)
     """Instances that the engine works on at once."""
-    kv_cache_mib: int = Field(128, gt=0)
+    kv_cache_mib: Operational[int] = Field(128, gt=0)
     """vLLM's cache on a CPU."""
-    gpu_memory_utilization: float = Field(0.7, gt=0, le=1)
+    gpu_memory_utilization: Operational[float] = Field(0.7, gt=0, le=1)
     """Share of the GPU's memory for vLLM; the detector that checks descriptions needs some of the rest."""
 
     @property
     def on_gpu(self) -> bool:
-        return self.engine == "vlm"
+        return self.loads_model
+
+    @property
+    def loads_model(self) -> bool:
+        """Whether `model` writes, which may say what is no good."""
+        return DESCRIBERS.load(self.engine).weights
+
+    @property
+    def is_checked(self) -> bool:
+        """Whether the detector has to find each instance by its description."""
+        return self.min_consistency > 0 and self.loads_model

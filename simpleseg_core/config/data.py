@@ -1,17 +1,20 @@
 """Where images and referring expressions come from, and how web images are fetched."""
 
+import re
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, ValidationError, ValidatorFunctionWrapHandler, field_validator, model_validator
 
-from simpleseg_core.config._base import Section
+from simpleseg_core.config._base import Operational, Section
 from simpleseg_core.config.refshapes import RefShapesConfig
 
 Source = Literal["refshapes", "coco", "web"]
 ReferringDataset = Literal["refcoco", "refcoco+", "refcocog", "refclef", "grefcoco", "refcocom", "reasonseg"]
 SplitBy = Literal["unc", "umd", "google", "berkeley"]
 MetadataSchema = Literal["laion", "laion_coco", "coyo", "datacomp", "generic"]
+
+_HOST_PORT = re.compile(r"(?:[A-Za-z0-9](?:[A-Za-z0-9.\-]*[A-Za-z0-9])?|\[[0-9A-Fa-f:.]+\]):(?P<port>\d{1,5})")
 
 
 class CocoConfig(Section):
@@ -80,7 +83,7 @@ class FilterConfig(Section):
     max_aspect: float | None = Field(None, ge=1)
     min_similarity: float | None = Field(None, ge=-1, le=1)
     """Cosine of image and caption under the CLIP model of the table."""
-    max_punsafe: float | Literal["off"] | None = None
+    max_punsafe: Annotated[float, Field(ge=0, le=1)] | Literal["off"] | None = None
     """Highest probability of unsafe content; web sources must give a number or, on purpose, `off`."""
     max_watermark: float | None = Field(None, ge=0, le=1)
     min_text_length: int | None = Field(None, gt=0)
@@ -90,6 +93,20 @@ class FilterConfig(Section):
     """Language codes to keep; all when empty."""
     licenses: tuple[str, ...] = ()
     """Licences to keep, as the table writes them; all when empty."""
+
+    @field_validator("max_punsafe", mode="wrap")
+    @classmethod
+    def _probability_or_off(cls, value: object, validate: ValidatorFunctionWrapHandler) -> object:
+        try:
+            return validate(value)
+        except ValidationError:  # one for each type that it could be
+            raise ValueError(f"is {value!r}: expected a probability from 0 to 1, or `off`") from None
+
+    @model_validator(mode="after")
+    def _lengths_are_ordered(self) -> "FilterConfig":
+        if self.min_text_length and self.max_text_length and self.min_text_length > self.max_text_length:
+            raise ValueError("min_text_length is above max_text_length, which leaves no row: swap them")
+        return self
 
 
 class WebConfig(Section):
@@ -121,7 +138,7 @@ class DataConfig(Section):
     """RefShapes images of the train split, for SFT."""
     rl_images: int = Field(800, gt=0)
     """Images whose queries become RL prompts: scenes of RefShapes, random training images of the other sources."""
-    benchmark_queries: dict[str, int] = {"val": 600, "testA": 200, "testB": 200}
+    benchmark_queries: dict[str, Annotated[int, Field(ge=0)]] = {"val": 600, "testA": 200, "testB": 200}
     """RefShapes benchmark queries of each split."""
 
     @field_validator("referring")
@@ -146,26 +163,26 @@ class DataConfig(Section):
 class IngestConfig(Section):
     """The downloader: limits first, speed second."""
 
-    engine: Literal["local", "ray"] = "local"
+    engine: Operational[Literal["local", "ray"]] = "local"
     """`local` fetches in this process, `ray` spreads shards over workers, local or of a cluster (`ray.address`)."""
-    workers: int = Field(1, gt=0)
+    workers: Operational[int] = Field(1, gt=0, le=10_000)
     """`local`: decoder processes. `ray`: workers, each with its own connections, one decoder process, and its share of
     the limits that follow."""
-    concurrency: int = Field(32, gt=0)
+    concurrency: Operational[int] = Field(32, gt=0, le=100_000)
     """Images in flight at once, from the request to the decoded picture; bounds memory with `max_bytes`."""
-    per_host: int = Field(8, gt=0)
+    per_host: Operational[int] = Field(8, gt=0, le=100_000)
     """Requests in flight to one host."""
-    rate: float | None = Field(None, gt=0)
+    rate: Operational[float | None] = Field(None, gt=0)
     """Requests a second over all hosts; unlimited when unset."""
-    timeout_s: float = Field(10.0, gt=0)
+    timeout_s: Operational[float] = Field(10.0, gt=0, le=604_800)
     """Seconds for one image, redirects included."""
-    retries: int = Field(2, ge=0)
+    retries: Operational[int] = Field(2, ge=0, le=100)
     """Further tries after a timeout, a lost connection, a 429 or a 5xx."""
-    backoff_s: float = Field(0.5, gt=0)
+    backoff_s: Operational[float] = Field(0.5, gt=0, le=604_800)
     """Longest pause before the first retry; it doubles with each."""
-    max_retry_after_s: float = Field(30.0, ge=0)
+    max_retry_after_s: Operational[float] = Field(30.0, ge=0, le=604_800)
     """A server that asks for a longer pause than this is given up on."""
-    max_redirects: int = Field(5, ge=0)
+    max_redirects: int = Field(5, ge=0, le=50)
     max_bytes: int = Field(20_000_000, gt=0)
     max_pixels: int = Field(50_000_000, gt=0)
     min_side: int = Field(32, gt=0)
@@ -175,8 +192,8 @@ class IngestConfig(Section):
     """Refuse images whose server answers `X-Robots-Tag: noai` or `noimageai`, or reserves text and data mining."""
     honour_robots: bool = True
     """Refuse images that the host's robots.txt closes to `user_agent`."""
-    user_agent: str = "simpleseg-ingest/1.0"
-    allowed_private_hosts: tuple[str, ...] = ()
+    user_agent: Operational[str] = "simpleseg-ingest/1.0"
+    allowed_private_hosts: Operational[tuple[str, ...]] = ()
     """host:port pairs that may be fetched although they are loopback or private (tests, intranets)."""
     shard_size: int = Field(100, gt=0)
     """Rows of metadata in a shard."""
@@ -186,16 +203,32 @@ class IngestConfig(Section):
     """Pixels for `resize`."""
     jpeg_quality: int = Field(92, ge=1, le=100)
     """Quality of images that have to be encoded again."""
-    decode_timeout_s: float = Field(20.0, gt=0)
+    decode_timeout_s: Operational[float] = Field(20.0, gt=0, le=604_800)
     """CPU seconds for one image in the decoder."""
-    decode_memory_mib: int = Field(2048, ge=256)
+    decode_memory_mib: Operational[int] = Field(2048, ge=256)
     """Address space of a decoder process, on top of what it starts with."""
     max_hash_distance: int = Field(10, ge=0, le=32)
     """Bits in which an image may differ from the perceptual hash its table promises; other hashes must be equal."""
     near_duplicate_bits: int | None = Field(4, ge=0, le=16)
     """Images whose 64-bit perceptual hashes differ in at most this many bits are one image; unset keeps them all."""
-    sink: str | None = None
+    sink: Operational[str | None] = None
     """fsspec URL that every shard is sent to when it is finished, such as `s3://bucket/images`; a lost folder of images
     is brought back from there."""
-    retry_failed: bool = False
+    retry_failed: Operational[bool] = False
     """Fetch again the rows of finished shards whose failure may pass."""
+
+    @field_validator("user_agent")
+    @classmethod
+    def _agent_is_a_header(cls, agent: str) -> str:
+        if not (agent.isascii() and agent.isprintable() and agent.strip() == agent != ""):
+            raise ValueError("is no value of a header: use visible ASCII characters, such as my-crawler/1.0")
+        return agent
+
+    @field_validator("allowed_private_hosts")
+    @classmethod
+    def _hosts_have_ports(cls, hosts: tuple[str, ...]) -> tuple[str, ...]:
+        for host in hosts:
+            found = _HOST_PORT.fullmatch(host)
+            if found is None or not 0 < int(found["port"]) < 65536:
+                raise ValueError(f"{host!r} is not host:port; write for example 127.0.0.1:8080, without wildcards")
+        return hosts

@@ -22,9 +22,9 @@ class DatasetConfig(Section):
     """Use the seven published questions and five answers instead of ours."""
     template_variety: int = Field(2, ge=1)
     """How many of our own question wordings are used for each task."""
-    max_turns: int = Field(4, ge=1)
+    max_turns: int = Field(4, ge=1, le=1000)
     """Questions about one image packed into one training conversation."""
-    passes: int = Field(1, ge=1)
+    passes: int = Field(1, ge=1, le=1000)
     """Times every expression of the SFT set is visited (the paper: 2)."""
     pretrain_weights: dict[Task, float] = {
         "text->mask": 1, "text->bbox": 2, "text->point": 2, "point->mask": 1, "bbox->mask": 1, "point->text": 2,

@@ -1,39 +1,121 @@
 """Benchmarks, the report, and where runs are tracked."""
 
-from typing import Literal
+import re
+from typing import Literal, Self, get_args
 
-from pydantic import Field
+from pydantic import Field, field_validator, model_validator
 
-from simpleseg_core.config._base import Section
+from simpleseg_core.config._base import Operational, Section
+from simpleseg_core.names import did_you_mean
+
+TrainedStage = Literal["pretrain", "sft", "rl"]
+
+
+class ModelUnderTest(Section):
+    """A model that answers the benchmarks."""
+
+    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.\-]{0,63}$")
+    """Its folder in the predictions, and what tables and curves call it."""
+    label: str | None = None
+    """What the page calls it; unset: its name."""
+    kind: Literal["stage", "folder", "hub"]
+    """Where it comes from: a stage of this pipeline, a folder with a checkpoint, or the Hugging Face hub."""
+    where: str
+    """The name of the stage, the folder (relative to the working copy), or the id `owner/name`."""
+
+    @property
+    def title(self) -> str:
+        """What people read."""
+        return self.label or self.name
+
+    @model_validator(mode="after")
+    def _place_is_of_its_kind(self) -> Self:
+        stages = get_args(TrainedStage)
+        if self.kind == "stage" and self.where not in stages:
+            raise ValueError(
+                f"{self.name}: no model comes of a stage {self.where!r}{did_you_mean(self.where, stages)}: "
+                f"choose one of {', '.join(stages)}, or kind: folder"
+            )
+        if self.kind == "hub" and not re.fullmatch(r"[\w.\-]+/[\w.\-]+", self.where):
+            raise ValueError(
+                f"{self.name}: {self.where!r} is no id of the hub (owner/name): correct it, or kind: folder"
+            )
+        return self
+
+
+_TRAINED = (
+    ModelUnderTest(name="base", label="Base", kind="stage", where="pretrain"),
+    ModelUnderTest(name="sft", label="SFT", kind="stage", where="sft"),
+    ModelUnderTest(name="rl", label="SFT + RL", kind="stage", where="rl"),
+)
 
 
 class EvaluateConfig(Section):
     """Greedy decoding of every benchmark query by every model."""
 
     engine: Literal["vllm", "transformers"] = "vllm"
-    models: tuple[Literal["base", "sft", "rl"], ...] = ("base", "sft", "rl")
+    models: Operational[tuple[ModelUnderTest, ...]] = _TRAINED
+    """In the order in which people read them; each is compared with the one before. `base`, `sft` and `rl`, the three
+    that the pipeline trains, may be written as their names alone."""
     max_tokens: int = Field(200, gt=0)
     """Tokens of one answer."""
     max_length: int = Field(1024, gt=0)
     """Tokens of one query, its image and its answer together."""
-    max_num_seqs: int = Field(64, gt=0)
-    kv_cache_mib: int = Field(128, gt=0)
-    gpu_memory_utilization: float = Field(0.9, gt=0, le=1)
-    tensor_parallel: int = Field(1, gt=0)
+    max_num_seqs: Operational[int] = Field(64, gt=0)
+    kv_cache_mib: Operational[int] = Field(128, gt=0)
+    gpu_memory_utilization: Operational[float] = Field(0.9, gt=0, le=1)
+    tensor_parallel: Operational[int] = Field(1, gt=0, le=10_000)
     """GPUs that share one model."""
     constrained: bool = False
     """Restrict decoding to the answer grammar."""
-    bootstrap_samples: int = Field(2000, gt=0)
-    overlays: int = Field(4, gt=0)
+    bootstrap_samples: Operational[int] = Field(2000, gt=0)
+    overlays: Operational[int] = Field(4, gt=0)
     """Overlays drawn of each of best, median and worst."""
+
+    @field_validator("models", mode="before")
+    @classmethod
+    def _names_stand_for_our_own(cls, models: object) -> object:
+        return tuple(map(_spelt_out, models)) if isinstance(models, list | tuple) else models
+
+    @field_validator("models")
+    @classmethod
+    def _names_differ(cls, models: tuple[ModelUnderTest, ...]) -> tuple[ModelUnderTest, ...]:
+        if not models:
+            raise ValueError("no model is named: list those that answer the benchmarks, such as [base, sft, rl]")
+        names = [model.name for model in models]
+        if twice := sorted({name for name in names if names.count(name) > 1}):
+            raise ValueError(f"two models are called {twice[0]}: give one another name")
+        return models
+
+
+def _spelt_out(model: object) -> object:
+    """The model that a name alone stands for; everything else as it is."""
+    if not isinstance(model, str):
+        return model
+    known = {each.name: each for each in _TRAINED}
+    if model not in known:
+        raise ValueError(
+            f"no model {model!r}{did_you_mean(model, known)}: choose one of {', '.join(known)}, or write where "
+            f"it comes from, as {{name: {model}, kind: folder, where: PATH}}"
+        )
+    return known[model]
 
 
 class TrackingConfig(Section):
     """MLflow."""
 
     uri: str = "sqlite:///mlflow.db"
-    experiment: str = "simpleseg"
+    """Where runs are kept, a database or a server, without a password. MLFLOW_TRACKING_URI, if exported, comes first;
+    a server's name and password are MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD."""
+    experiment: str = Field("simpleseg", min_length=1, max_length=256)
     system_metrics: bool = True
+
+    @field_validator("uri")
+    @classmethod
+    def _is_a_store(cls, uri: str) -> str:
+        if not re.match(r"(?!file:)[a-z][a-z0-9+.\-]*:|databricks$", uri):
+            raise ValueError(f"{uri!r} is no store: a database such as sqlite:///mlflow.db, or http://HOST:PORT")
+        return uri
 
 
 class RayConfig(Section):
@@ -41,5 +123,14 @@ class RayConfig(Section):
 
     address: str | None = None
     """Address of a running cluster; unset: a local one starts by itself."""
-    num_cpus: int | None = Field(None, gt=0)
+    num_cpus: int | None = Field(None, gt=0, le=10_000)
     object_store_mib: int = Field(200, ge=80)
+
+    @field_validator("address")
+    @classmethod
+    def _is_a_cluster(cls, address: str | None) -> str | None:
+        if address is not None and not re.fullmatch(r"auto|local|([\w.\-]+|\[[0-9A-Fa-f:.]+\]):\d{1,5}", address):
+            raise ValueError(
+                f"{address!r} is no cluster: HOST:PORT of its head, or auto; not ray://, run there as a job"
+            )
+        return address

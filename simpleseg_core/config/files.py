@@ -2,25 +2,36 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from difflib import get_close_matches
 from io import StringIO
 from pathlib import Path
+from re import findall
 from typing import Any, get_args
 
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails, PydanticUndefined
 from ruamel.yaml import YAML
-from ruamel.yaml.error import YAMLError
 
 from simpleseg_core.config._root import Config
+from simpleseg_core.config.secrets import redact
+from simpleseg_core.config.yaml import MOST_BYTES, MOST_DEPTH, parse_yaml
+from simpleseg_core.names import did_you_mean
+from simpleseg_core.plain import one_line
 
 _PROFILES = Path(__file__).parent / "profiles"
+
+_FAULTS = 20
+"""Faults that are told; the others are counted."""
+_LINE = 600
+"""Characters of the longest line that is told."""
 
 Tree = dict[str, Any]
 
 
 class ConfigError(ValueError):
-    """A configuration that cannot be used; the message has one line for each fault, with its cure."""
+    """A configuration that cannot be used; the message has one line for each fault, with its cure, and no secret."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(redact(message))
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,8 +76,14 @@ def with_overrides(changes: Mapping[str, object], overrides: Sequence[str], sour
     try:
         return Config.model_validate(tree)
     except ValidationError as error:
-        faults = [f"{_culprit(fault['loc'], overrides) or source}: {_explain(fault)}" for fault in error.errors()]
-        raise ConfigError("\n".join(faults)) from None
+        found = error.errors(include_url=False)
+        lines = [
+            f"{_culprit(fault['loc'], line, overrides) or source}: {line}"
+            for fault in found[:_FAULTS]
+            for line in _explain(fault)
+        ]
+        more = [f"{source}: {len(found) - _FAULTS:,} more"] if len(found) > _FAULTS else []
+        raise ConfigError("\n".join([one_line(line, _LINE) for line in lines] + more)) from None
 
 
 def overlay(base: Mapping[str, object], changes: Mapping[str, object], model: type[BaseModel] = Config) -> Tree:
@@ -100,14 +117,17 @@ def read_yaml(path: Path) -> Tree:
     """The mapping in a YAML file.
 
     Raises:
-        ConfigError: no such file, not YAML, duplicate keys, not a mapping.
+        ConfigError: no such file, not YAML, duplicate keys, not a mapping, larger or deeper than any configuration.
     """
     try:
-        tree = YAML(typ="safe", pure=True).load(path.read_text(encoding="utf-8"))
+        with path.open("rb") as file:
+            tree = parse_yaml(file.read(MOST_BYTES + 1).decode("utf-8"))
     except FileNotFoundError:
         raise ConfigError(f"{path}: no such file; `simpleseg profile use nano` writes params.yaml") from None
-    except (YAMLError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{path}: not valid YAML: {error}") from None
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"{path}: not UTF-8 ({error.reason} at byte {error.start}): save it as UTF-8") from None
+    except ValueError as error:
+        raise ConfigError(f"{path}: {error}") from None
     if tree is None:
         return {}
     if not isinstance(tree, dict):
@@ -128,9 +148,7 @@ def load_profile(name: str) -> Config:
         ConfigError: no such profile.
     """
     if name not in profiles():
-        raise ConfigError(
-            f"no profile {name!r}{_did_you_mean(name, list(profiles()))}: choose one of {', '.join(profiles())}"
-        )
+        raise ConfigError(f"no profile {name!r}{did_you_mean(name, profiles())}: choose one of {', '.join(profiles())}")
     return load_config(_PROFILES / f"{name}.yaml")
 
 
@@ -149,23 +167,29 @@ def keys(model: type[BaseModel] = Config, prefix: str = "") -> Iterator[str]:
             yield from keys(section, f"{prefix}{name}.")
 
 
-def _culprit(location: Sequence[str | int], overrides: Sequence[str]) -> str | None:
-    """The override that set the value at a location, or part of the section there; None: the file did."""
+def _culprit(location: Sequence[str | int], said: str, overrides: Sequence[str]) -> str | None:
+    """The override that set the value at a location, part of the section there, or a key that a fault of the whole
+    names; None: the file did."""
     at = [str(part) for part in location]
     for override in reversed(overrides):
-        key = override.split("=", 1)[0].strip().split(".")
-        if all(a == b for a, b in zip(at, key, strict=False)):
+        key = override.split("=", 1)[0].strip()
+        if all(a == b for a, b in zip(at, key.split("."), strict=False)) if at else key in said:
             return f"--set {override}"
     return None
 
 
-def _explain(fault: ErrorDetails) -> str:
+def _explain(fault: ErrorDetails) -> list[str]:
+    """A line for each thing that a fault says."""
     key = ".".join(str(part) for part in fault["loc"])
     if fault["type"] == "extra_forbidden":
-        return f"unknown key `{key}`{_did_you_mean(key, list(keys()))}; `simpleseg config show` lists every key"
+        return [f"unknown key `{key}`{did_you_mean(key, keys())}; `simpleseg config show` lists every key"]
     if fault["type"] == "value_error":
-        return f"`{key}`: {fault['ctx']['error']}" if key else str(fault["ctx"]["error"])
-    return f"`{key}` is {_show(fault['input'])}: {fault['msg'][:1].lower()}{fault['msg'][1:]}{_advice(fault['loc'])}"
+        said = str(fault["ctx"]["error"])
+        return [f"`{key}`: {said}"] if key else said.split("\n")
+    said = f"{fault['msg'][:1].lower()}{fault['msg'][1:]}"
+    if fault["type"] in ("literal_error", "enum"):
+        said += did_you_mean(str(fault["input"]), findall(r"'([^']*)'", fault["ctx"]["expected"]))
+    return [f"`{key}` is {_show(fault['input'])}: {said}{_advice(fault['loc'])}"]
 
 
 def _advice(location: Sequence[str | int]) -> str:
@@ -196,20 +220,16 @@ def _section(model: type[BaseModel] | None, key: str) -> type[BaseModel] | None:
     return None
 
 
-def _did_you_mean(key: str, known: Sequence[str]) -> str:
-    same_leaf = [name for name in known if name.rsplit(".", 1)[-1] == key.rsplit(".", 1)[-1]]
-    close = get_close_matches(key, known, n=1, cutoff=0.7) or same_leaf[:3]
-    return f", did you mean {' or '.join(f'`{name}`' for name in close)}?" if close else ""
-
-
 def _parse_override(override: str) -> tuple[str, object]:
     key, equals, text = override.partition("=")
     if not equals or not key.strip():
         raise ConfigError("expected key=value, such as --set contour.tolerance=0.01")
+    if key.count(".") >= MOST_DEPTH:
+        raise ConfigError(f"no key is deeper than {MOST_DEPTH} levels")
     try:
-        return key.strip(), YAML(typ="safe", pure=True).load(text)
-    except YAMLError:
-        raise ConfigError(f"the value is not valid YAML; quote it: --set '{key}=\"...\"'") from None
+        return key.strip(), parse_yaml(text)
+    except ValueError as error:
+        raise ConfigError(f"the value is {error}; quote a text: --set '{key}=\"...\"'") from None
 
 
 def _set(tree: Tree, dotted: str, value: object) -> None:

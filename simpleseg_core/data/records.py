@@ -40,15 +40,25 @@ INGEST = pa.schema(
         ("hash", pa.string()),
         ("hash_kind", pa.string()),
         ("bytes", pa.int64()),
-        ("seconds", pa.float64()),
-        ("fetched_at", pa.string()),
         ("annotations", pa.string()),
     ]
 )
 """One row for each row of metadata; `status` is `ok` or the reason of the failure; width and height are those of the
 stored image, the original ones those of the image as served, which `sha256` and `bytes` describe too;
 `hash` (md5, sha256 or phash) is what the metadata promised of the image; `annotations` is JSON that came
-with the data (for COCO: a list of {"phrase", "box", "rle_counts", "crowd"}), empty otherwise."""
+with the data (for COCO: a list of {"phrase", "box", "rle_counts", "crowd"}), empty otherwise. Nothing here depends on
+the moment: the same images give the same tables."""
+
+FETCHES = pa.schema(
+    [
+        ("row_id", pa.string()),
+        ("url", pa.string()),
+        ("status", pa.string()),
+        ("seconds", pa.float64()),
+        ("fetched_at", pa.string()),
+    ]
+)
+"""When rows of INGEST were fetched (UTC) and how long that took: kept apart, where it changes no version."""
 
 BOXES = pa.schema(
     [
@@ -101,13 +111,20 @@ or not; null where no text was checked."""
 
 _TURN = pa.struct([("task", pa.string()), ("question", pa.string()), ("answer", pa.string())])
 
-CONVERSATIONS = pa.schema([("sample", pa.string()), *_IMAGE, ("source", pa.string()), ("turns", pa.list_(_TURN))])
+_PIXELS = ("pixels", pa.string())
+"""sha256 of the image's bytes in its shard, so that a table changes when they do; null where the shard is versioned
+with the table."""
+
+CONVERSATIONS = pa.schema(
+    [("sample", pa.string()), *_IMAGE, _PIXELS, ("source", pa.string()), ("turns", pa.list_(_TURN))]
+)
 """A training conversation: one image, then questions and answers about it."""
 
 PROMPTS = pa.schema(
     [
         ("sample", pa.string()),
         *_IMAGE,
+        _PIXELS,
         ("benchmark", pa.string()),
         ("expression", pa.string()),
         ("kind", pa.string()),
@@ -125,15 +142,25 @@ PREDICTIONS = pa.schema(
         *PROMPTS,
         ("model", pa.string()),
         ("answer", pa.string()),
-        ("tokens", pa.int32()),
-        ("valid", pa.bool_()),
-        ("error", pa.string()),
         ("iou", pa.float64()),
         ("intersection", pa.int64()),
         ("union", pa.int64()),
         ("box_iou", pa.float64()),
+        ("boundary_iou", pa.float64()),
+        ("boundary_f", pa.float64()),
+        ("chamfer", pa.float64()),
+        ("hausdorff", pa.float64()),
+        ("valid", pa.bool_()),
+        ("error", pa.string()),
+        ("predicted_empty", pa.bool_()),
+        ("truth_empty", pa.bool_()),
+        ("truth_area", pa.int64()),
+        ("parts", pa.int32()),
+        ("points", pa.int32()),
+        ("tokens", pa.int32()),
     ]
 )
+"""An answer to a prompt with its `SampleScore`, field by field."""
 
 
 def write_table(rows: Iterable[dict[str, Any]], schema: pa.Schema, path: Path) -> None:
@@ -161,15 +188,24 @@ def read_rows(path: Path, schema: pa.Schema) -> list[dict[str, Any]]:
     return [row for file in files for row in _read_file(file, schema)]
 
 
+def check_columns(file: Path, found: pa.Schema, schema: pa.Schema) -> None:
+    """See that a file has the columns of a schema.
+
+    Raises:
+        ValueError: one is missing.
+    """
+    missing = [name for name in schema.names if name not in found.names]
+    if missing:
+        raise ValueError(
+            f"{file}: columns {missing} are missing; it was written by another version, run its stage again"
+        )
+
+
 def _read_file(file: Path, schema: pa.Schema) -> list[dict[str, Any]]:
     try:
         table = pq.read_table(file)
     except pa.ArrowInvalid as error:
         raise ValueError(f"{file}: not a readable parquet file ({error}); delete it and run its stage again") from error
-    missing = [name for name in schema.names if name not in table.column_names]
-    if missing:
-        raise ValueError(
-            f"{file}: columns {missing} are missing; it was written by another version, run its stage again"
-        )
+    check_columns(file, table.schema, schema)
     rows: list[dict[str, Any]] = table.select(schema.names).to_pylist()
     return rows

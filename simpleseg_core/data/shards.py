@@ -3,12 +3,14 @@
 import tarfile
 from collections.abc import Iterable
 from functools import lru_cache
+from hashlib import sha256
 from io import BytesIO
 from pathlib import Path
 
 import numpy as np
 from PIL import Image
 
+from simpleseg_core.data.pixels import read_rgb
 from simpleseg_core.files import replacing
 
 
@@ -26,6 +28,18 @@ def encode_jpeg(image: np.ndarray, quality: int = 92) -> bytes:
     buffer = BytesIO()
     Image.fromarray(image).save(buffer, format="JPEG", quality=quality)
     return buffer.getvalue()
+
+
+def shard_tables(folder: Path) -> list[Path]:
+    """The tables of a folder that belong to shards (`00000.parquet`), in order.
+
+    Raises:
+        FileNotFoundError: there is none.
+    """
+    tables = sorted(folder.glob("[0-9]*.parquet"))
+    if not tables:
+        raise FileNotFoundError(f"{folder}: no shard here; run the stage that writes it first (`simpleseg status`)")
+    return tables
 
 
 def _members(path: Path) -> dict[str, tuple[int, int]]:
@@ -65,6 +79,10 @@ class ImageStore:
             file.seek(offset)
             return file.read(size)
 
+    def digest(self, shard: str, key: str) -> str:
+        """sha256 of the encoded bytes of one image."""
+        return sha256(self.read_bytes(shard, key)).hexdigest()
+
     def read(self, shard: str, key: str) -> Image.Image:
-        """One image, decoded to RGB."""
-        return Image.open(BytesIO(self.read_bytes(shard, key))).convert("RGB")
+        """One image, upright, in RGB."""
+        return read_rgb(self.read_bytes(shard, key), f"image {key} of {shard}")

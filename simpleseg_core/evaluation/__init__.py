@@ -1,10 +1,11 @@
 """From predictions to claims: metrics with intervals, paired differences, breakdowns, and samples worth a look."""
 
-from simpleseg_core.evaluation.outcomes import METRICS, Metric, Outcomes
+from simpleseg_core.evaluation.comparison import Comparison, Part, compare_runs, comparison_json
+from simpleseg_core.evaluation.gates import Gate, failures
 from simpleseg_core.evaluation.samples import extremes, prediction_probe, representative
 from simpleseg_core.evaluation.summary import Breakdown, Difference, by_kind, by_size, compare, summarise
 
 __all__ = [
-    "METRICS", "Breakdown", "Difference", "Metric", "Outcomes", "by_kind", "by_size", "compare", "extremes",
-    "prediction_probe", "representative", "summarise",
+    "Breakdown", "Comparison", "Difference", "Gate", "Part", "by_kind", "by_size", "compare", "compare_runs",
+    "comparison_json", "extremes", "failures", "prediction_probe", "representative", "summarise",
 ]  # fmt: skip

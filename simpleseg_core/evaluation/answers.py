@@ -1,10 +1,12 @@
 """Ask a model every query of a benchmark and score its answers; the only file of this room that needs torch."""
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict
 from typing import Any
 
 from simpleseg_core.data.outlines import row_rle
 from simpleseg_core.data.shards import ImageStore
+from simpleseg_core.grammar import Style
 from simpleseg_core.metrics import score_sample
 from simpleseg_core.rollout import Completion, Request, Rollout, Sampling
 
@@ -18,12 +20,14 @@ def answer_prompts(
     images: ImageStore,
     sampling: Sampling,
     *,
+    style: Style | None = None,
     chunk: int = 256,
     advance: Callable[[int], None] = lambda done: None,
 ) -> list[Row]:
     """Greedy answers to PROMPTS rows, scored: rows of PREDICTIONS in the same order.
 
     Args:
+        style: the style that the prompts ask for.
         chunk: queries handed to the engine at once; only so many images are decoded at a time.
         advance: told how many queries were done since it was last called.
     """
@@ -32,24 +36,20 @@ def answer_prompts(
         part = prompts[start : start + chunk]
         requests = [Request(images.read(prompt["shard"], prompt["image"]), prompt["question"]) for prompt in part]
         completions = engine.generate(requests, sampling)
-        rows += [score_answer(prompt, model, answers[0]) for prompt, answers in zip(part, completions, strict=True)]
+        rows += [
+            score_answer(prompt, model, answers[0], style) for prompt, answers in zip(part, completions, strict=True)
+        ]
         advance(len(part))
     return rows
 
 
-def score_answer(prompt: Mapping[str, Any], model: str, completion: Completion) -> Row:
+def score_answer(prompt: Mapping[str, Any], model: str, completion: Completion, style: Style | None = None) -> Row:
     """The PREDICTIONS row of one answer; the stop token is not counted."""
     tokens = len(completion.token_ids) - completion.finished
-    score = score_sample(completion.text, row_rle(prompt), tokens=tokens)
+    score = score_sample(completion.text, row_rle(prompt), tokens=tokens, style=style)
     return {
         **prompt,
         "model": model,
         "answer": completion.text,
-        "tokens": tokens,
-        "valid": score.valid,
-        "error": score.error,
-        "iou": score.iou,
-        "intersection": score.intersection,
-        "union": score.union,
-        "box_iou": score.box_iou,
+        **asdict(score),
     }

@@ -8,7 +8,7 @@ import numpy as np
 from simpleseg_core.data.outlines import row_mask
 from simpleseg_core.data.shards import ImageStore
 from simpleseg_core.geometry import polygons_to_mask
-from simpleseg_core.grammar import parse_polygons
+from simpleseg_core.grammar import Style, parse_polygons
 from simpleseg_core.viz import Probe
 
 Row = Mapping[str, Any]
@@ -38,9 +38,9 @@ def representative(rows: Sequence[Row], count: int, seed: int) -> list[int]:
     return chosen
 
 
-def prediction_probe(row: Row, images: ImageStore) -> Probe:
+def prediction_probe(row: Row, images: ImageStore, style: Style | None = None) -> Probe:
     """A PREDICTIONS row as pictures: image, truth and what the answer says; an unreadable answer says nothing."""
-    prediction = polygons_to_mask(parse_polygons(row["answer"]).polygons, row["height"], row["width"])
+    prediction = polygons_to_mask(parse_polygons(row["answer"], style=style).polygons, row["height"], row["width"])
     verdict = f"IoU {row['iou']:.2f}" if row["valid"] else f"unreadable ({row['error']})"
     picture = np.asarray(images.read(row["shard"], row["image"]))
     return Probe(picture, row_mask(row), prediction, f"{row['expression']} · {verdict}")

@@ -1,4 +1,4 @@
-"""Metrics of outcomes with bootstrap intervals, differences between models, and breakdowns by kind and size."""
+"""Metrics of predictions with bootstrap intervals, differences between models, and breakdowns by kind and size."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -7,10 +7,10 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from simpleseg_core.evaluation.outcomes import METRICS, Metric, Outcomes
-from simpleseg_core.metrics import Interval, bootstrap_interval, paired_bootstrap
+from simpleseg_core.metrics import METRICS, Interval, Metric, Predictions, bootstrap_interval, paired_bootstrap
 
 Verdict = Literal["better", "worse", "more", "fewer", "unclear"]
+Chosen = NDArray[np.bool_]
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,11 +34,11 @@ class Breakdown:
     """Model -> one value for each part."""
 
 
-def summarise(outcomes: Outcomes, *, samples: int = 2000, seed: int = 0) -> dict[str, Interval]:
-    """Every metric that applies, in its unit (percent, tokens), with its 95% bootstrap interval."""
+def summarise(predictions: Predictions, *, samples: int = 2000, seed: int = 0) -> dict[str, Interval]:
+    """Every metric that applies, in its unit (percent, pixels, tokens), with its 95% bootstrap interval."""
     table = {}
     for name, metric in METRICS.items():
-        counted = _counted(metric, outcomes)
+        counted = predictions.where(_counted(metric, predictions))
         if len(counted):
             found = bootstrap_interval(
                 metric.values(counted), weights=_weights(metric, counted), samples=samples, seed=seed
@@ -47,7 +47,7 @@ def summarise(outcomes: Outcomes, *, samples: int = 2000, seed: int = 0) -> dict
     return table
 
 
-def compare(first: Outcomes, second: Outcomes, *, samples: int = 2000, seed: int = 0) -> dict[str, Difference]:
+def compare(first: Predictions, second: Predictions, *, samples: int = 2000, seed: int = 0) -> dict[str, Difference]:
     """Paired bootstrap of first minus second, for every metric that applies.
 
     Raises:
@@ -57,8 +57,9 @@ def compare(first: Outcomes, second: Outcomes, *, samples: int = 2000, seed: int
         raise ValueError("the two models answered different queries: run `simpleseg stage evaluate` for both again")
     table = {}
     for name, metric in METRICS.items():
-        ours, theirs = _counted(metric, first), _counted(metric, second)
-        if len(ours):
+        chosen = _counted(metric, first) & _counted(metric, second)
+        if chosen.any():
+            ours, theirs = first.where(chosen), second.where(chosen)
             found = paired_bootstrap(
                 metric.values(ours),
                 metric.values(theirs),
@@ -72,51 +73,59 @@ def compare(first: Outcomes, second: Outcomes, *, samples: int = 2000, seed: int
     return table
 
 
-def by_kind(models: Mapping[str, Outcomes]) -> Breakdown:
+def by_kind(models: Mapping[str, Predictions]) -> Breakdown:
     """gIoU by kind of query, the most frequent kind first."""
-    kinds = next(iter(models.values())).kind
-    names, counts = np.unique(kinds, return_counts=True)
-    order = np.argsort(-counts, kind="stable")
-    return _breakdown(models, {str(names[i]): kinds == names[i] for i in order})
+    return _breakdown(models, kinds_of(next(iter(models.values()))))
 
 
-def by_size(models: Mapping[str, Outcomes]) -> Breakdown:
-    """gIoU by size of the true mask: the thirds of the queries that have a target.
+def by_size(models: Mapping[str, Predictions]) -> Breakdown:
+    """gIoU by size of the true mask."""
+    return _breakdown(models, sizes_of(next(iter(models.values()))))
+
+
+def kinds_of(predictions: Predictions) -> dict[str, Chosen]:
+    """Kind of query -> which predictions (n,) are of it, the most frequent kind first."""
+    names, counts = np.unique(predictions.kind, return_counts=True)
+    return {str(names[i]): predictions.kind == names[i] for i in np.argsort(-counts, kind="stable")}
+
+
+def sizes_of(predictions: Predictions) -> dict[str, Chosen]:
+    """Size of the true mask -> which predictions (n,) are of it: the thirds of the queries that have a target.
 
     Thirds, for the pixel limits of COCO mean nothing on small images.
     """
-    outcomes = next(iter(models.values()))
-    present = outcomes.area > 0
+    present = predictions.area > 0
     if not present.any():
-        return Breakdown((), (), dict.fromkeys(models, ()))
-    low, high = np.quantile(outcomes.area[present], [1 / 3, 2 / 3])
+        return {}
+    low, high = np.quantile(predictions.area[present], [1 / 3, 2 / 3])
     parts = {
-        f"small (under {low:.1%})": present & (outcomes.area < low),
-        f"medium ({low:.1%} to {high:.1%})": present & (outcomes.area >= low) & (outcomes.area < high),
-        f"large (from {high:.1%} of the image)": present & (outcomes.area >= high),
+        f"small (under {low:.1%})": present & (predictions.area < low),
+        f"medium ({low:.1%} to {high:.1%})": present & (predictions.area >= low) & (predictions.area < high),
+        f"large (from {high:.1%} of the image)": present & (predictions.area >= high),
     }
-    return _breakdown(models, {name: chosen for name, chosen in parts.items() if chosen.any()})
+    return {name: chosen for name, chosen in parts.items() if chosen.any()}
 
 
-def _breakdown(models: Mapping[str, Outcomes], parts: Mapping[str, NDArray[np.bool_]]) -> Breakdown:
+def _breakdown(models: Mapping[str, Predictions], parts: Mapping[str, Chosen]) -> Breakdown:
     values = {
-        model: tuple(100 * float(outcomes.iou[chosen].mean()) for chosen in parts.values())
-        for model, outcomes in models.items()
+        model: tuple(100 * float(predictions.iou[chosen].mean()) for chosen in parts.values())
+        for model, predictions in models.items()
     }
     return Breakdown(tuple(parts), tuple(int(chosen.sum()) for chosen in parts.values()), values)
 
 
-def _counted(metric: Metric, outcomes: Outcomes) -> Outcomes:
-    return outcomes if metric.counted is None else outcomes.where(metric.counted(outcomes))
+def _counted(metric: Metric, predictions: Predictions) -> Chosen:
+    return np.ones(len(predictions), bool) if metric.counted is None else metric.counted(predictions)
 
 
-def _weights(metric: Metric, outcomes: Outcomes) -> NDArray[np.float64] | None:
-    return None if metric.weights is None else metric.weights(outcomes)
+def _weights(metric: Metric, predictions: Predictions) -> NDArray[np.float64] | None:
+    return None if metric.weights is None else metric.weights(predictions)
 
 
 def _verdict(metric: Metric, low: float, high: float) -> Verdict:
     if low <= 0 <= high:
         return "unclear"
+    more = low > 0
     if metric.better:
-        return "better" if low > 0 else "worse"
-    return "more" if low > 0 else "fewer"
+        return "better" if more == (metric.better > 0) else "worse"
+    return "more" if more else "fewer"

@@ -5,13 +5,18 @@ from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
 from typing import Any, Protocol, Self
+from urllib.parse import urlsplit
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
+from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
+from simpleseg_core.data.outlines import row_polygons, row_rle
 from simpleseg_core.data.records import DESCRIPTIONS, POLYGONS, read_rows
 from simpleseg_core.files import replacing
+from simpleseg_core.geometry import GRID, mask_to_polygons
 
 Row = dict[str, Any]
 Place = Callable[["AnnotatedImage"], str]
@@ -19,6 +24,9 @@ Place = Callable[["AnnotatedImage"], str]
 
 _SOURCES = {"descriptions": DESCRIPTIONS, "polygons": POLYGONS}
 _ORIGIN = ["image", "shard", "width", "height", "url", "text", "license", "source", "final_url"]
+_DIGITS = 3
+"""Of a pixel: vertices lie on thousandths of the image's sides or on pixel edges, so nothing is lost."""
+_ENGINES = ("detector", "segmenter", "description_source")
 _SUFFIXES = {"JPEG": ".jpg", "PNG": ".png", "WEBP": ".webp", "GIF": ".gif", "BMP": ".bmp", "TIFF": ".tif"}
 
 
@@ -38,10 +46,10 @@ class AnnotatedImage:
     """Pixels."""
     height: int
     url: str
-    """Where it came from; empty where that is not known."""
+    """Where it came from on the web; empty where that is not known, as for images of one's own."""
     license: str
     source: str
-    """The collection it belongs to; behind a colon the metadata file that named it, if one did."""
+    """The collection it belongs to; behind a colon the name of the metadata file that named it, if one did."""
     caption: str
     instances: tuple[Row, ...]
 
@@ -131,12 +139,40 @@ def _image(origin: Mapping[str, Any], rows: list[Row]) -> AnnotatedImage:
         shard=known["shard"],
         width=known["width"],
         height=known["height"],
-        url=origin.get("final_url") or known["url"] or "",
+        url=_web_address(origin.get("final_url") or known["url"] or ""),
         license=origin.get("license") or "",
-        source=origin.get("source") or "",
+        source=_without_folders(origin.get("source") or ""),
         caption=known["text"] or "",
-        instances=tuple(rows),
+        instances=tuple(row | {name: _engine(row[name]) for name in _ENGINES if row.get(name)} for row in rows),
     )
+
+
+def _web_address(url: str) -> str:
+    """The URL, or nothing where it leads to a file of this machine: exports are given away."""
+    return url if urlsplit(url).scheme in ("http", "https") else ""
+
+
+def _without_folders(source: str) -> str:
+    collection, colon, file = source.partition(":")
+    return f"{collection}{colon}{file.rstrip('/').rpartition('/')[2]}"
+
+
+def _engine(name: str) -> str:
+    """An engine and its model; of a model in a folder of this machine, its name."""
+    engine, _, model = name.partition("/")
+    return f"{engine}/{Path(model).name}" if model.startswith("/") else name
+
+
+def pixel_outlines(row: Row) -> list[NDArray[np.float64]]:
+    """The outlines of an instance, each (N, 2) in pixels on pixel edges.
+
+    They are those that models learn. Where their grid is coarser than the pixels of the image, the mask is outlined on
+    the pixels' own grid instead: models can't say a line one pixel wide in a photograph, other tools can.
+    """
+    height, width = row["height"], row["width"]
+    coarse = max(height, width) > GRID
+    polygons = mask_to_polygons(row_rle(row), grid=max(height, width)) if coarse else row_polygons(row)
+    return [(polygon * (width, height)).round(_DIGITS) for polygon in polygons]
 
 
 def image_suffix(data: bytes) -> str:

@@ -39,17 +39,23 @@ def _edges(points: Points) -> NDArray[np.int64]:
 
 
 _MANY = 3000
+_MANY_HOLES = 64
+_MANY_LOOKS = 200_000
 
 
 def bridge(ring: Points, holes: list[Points]) -> Points:
     """One ring (K, 2) out of a clockwise ring and the counter-clockwise holes in it, each bridged where it is nearest.
 
-    Past a few thousand vertices bridges may cross each other: that fills nothing either, and looking costs too much.
+    Past a few thousand vertices bridges may cross each other: that fills nothing either, and looking costs too much. In
+    noise each hole is bridged to the one before it.
     """
     walls = np.concatenate([_edges(part) for part in (ring, *holes)])
+    holes = sorted(holes, key=lambda hole: (int(hole[:, 0].min()), int(hole[:, 1].min())))
+    if len(holes) > _MANY_HOLES and len(holes) * len(walls) > _MANY_LOOKS:
+        return _chained(ring, holes)
     if len(walls) > _MANY:
         walls = walls[:0]
-    for hole in sorted(holes, key=lambda hole: (int(hole[:, 0].min()), int(hole[:, 1].min()))):
+    for hole in holes:
         i, j = _nearest_pair(ring, hole, walls)
         if i < 0:
             i, j = _nearest_pair(ring, hole, walls[:0])
@@ -58,3 +64,10 @@ def bridge(ring: Points, holes: list[Points]) -> Points:
         joined = np.concatenate([ring[: i + 1], hole[j:], hole[: j + 1], ring[i:]])
         ring = joined[(joined != np.concatenate([joined[-1:], joined[:-1]])).any(axis=1)]
     return ring
+
+
+def _chained(ring: Points, holes: list[Points]) -> Points:
+    """One ring through the first vertex of every hole in turn, and back the same way."""
+    there = [part for hole in holes for part in (hole, hole[:1])]
+    back = [hole[:1] for hole in holes[-2::-1]]
+    return np.concatenate([ring, ring[:1], *there, *back])

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from simpleseg_core.geometry._compile import compiled
-from simpleseg_core.geometry._runs import Rows, Spans, columns_to_spans
+from simpleseg_core.geometry._runs import Rows, Spans, Starts, columns_to_spans
 
 FIFTHS = 5
 _FAR = 4.0
@@ -93,7 +93,7 @@ def fill(polygon: NDArray[np.float64], height: int, width: int) -> Spans:
     for column in range(width):
         starts[column + 1] += starts[column]
     rows = np.empty(starts[width], np.int32)
-    used = np.zeros(width, np.int32)
+    cursor = starts[:-1].copy()
     crossed = np.empty(width, np.int32)
     for i in range(len(edges) - 1):
         first, last = columns_crossed(edges[i, 0], edges[i + 1, 0], width)
@@ -101,16 +101,31 @@ def fill(polygon: NDArray[np.float64], height: int, width: int) -> Spans:
             continue
         crossing_rows(edges[i, 0], edges[i, 1], edges[i + 1, 0], edges[i + 1, 1], first, last, height, crossed)
         for column in range(first, last):
-            _insert(rows, starts[column], used[column], crossed[column - first])
-            used[column] += 1
+            rows[cursor[column]] = crossed[column - first]
+            cursor[column] += 1
+    _sort_columns(starts, rows, height)
     return columns_to_spans(starts, rows, height)
 
 
 @compiled
-def _insert(rows: Rows, start: int, count: int, row: int) -> None:
-    """Keep the `count` sorted rows from `start` on sorted with one more."""
-    i = start + count
-    while i > start and rows[i - 1] > row:
-        rows[i] = rows[i - 1]
-        i -= 1
-    rows[i] = row
+def _sort_columns(starts: Starts, rows: Rows, height: int) -> None:
+    """Sort each column's rows where they are: by insertion while that costs less than counting up to the height."""
+    counts = np.zeros(height + 1, np.int32)
+    for column in range(len(starts) - 1):
+        start, end = starts[column], starts[column + 1]
+        if (end - start) * (end - start) > 4 * height:
+            for i in range(start, end):
+                counts[rows[i]] += 1
+            i = start
+            for row in range(height + 1):
+                rows[i : i + counts[row]] = row
+                i += counts[row]
+                counts[row] = 0
+            continue
+        for i in range(start + 1, end):
+            row = rows[i]
+            j = i
+            while j > start and rows[j - 1] > row:
+                rows[j] = rows[j - 1]
+                j -= 1
+            rows[j] = row

@@ -7,6 +7,8 @@ from simpleseg_core.geometry._compile import compiled
 
 Points = NDArray[np.int64]
 
+_FEW = 500
+
 
 @compiled
 def _turn(ax: int, ay: int, bx: int, by: int, cx: int, cy: int) -> int:
@@ -46,12 +48,46 @@ def is_simple(points: Points) -> bool:
         a, b, c = points[i - 2], points[i - 1], points[i]
         if folds_back(a[0], a[1], b[0], b[1], c[0], c[1]):
             return False
-    for i in range(k):
-        a, b = points[i - 1], points[i]
-        for j in range(i + 2, k):
-            c, d = points[j - 1], points[j]
-            if (j + 1) % k != i and segments_meet(a[0], a[1], b[0], b[1], c[0], c[1], d[0], d[1]):
+    return _no_edges_meet(points) if k <= _FEW else _no_near_edges_meet(points)
+
+
+@compiled
+def _edges_meet(points: Points, i: int, j: int) -> bool:
+    """Whether the edges that end at vertices i and j meet."""
+    a, b, c, d = points[i - 1], points[i], points[j - 1], points[j]
+    return segments_meet(a[0], a[1], b[0], b[1], c[0], c[1], d[0], d[1])
+
+
+@compiled
+def _no_edges_meet(points: Points) -> bool:
+    for i in range(len(points)):
+        for j in range(i + 2, len(points) - (i == 0)):
+            if _edges_meet(points, i, j):
                 return False
+    return True
+
+
+@compiled
+def _no_near_edges_meet(points: Points) -> bool:
+    """The same, comparing only edges that share a strip; there are about as many strips as the root of the edges."""
+    k = len(points)
+    low = points[:, 0].min()
+    step = (points[:, 0].max() - low) // int(np.sqrt(k)) + 1
+    ends = np.zeros((points[:, 0].max() - low) // step + 2, np.int64)
+    for i in range(k):
+        first, last = min(points[i - 1, 0], points[i, 0]) - low, max(points[i - 1, 0], points[i, 0]) - low
+        ends[first // step + 1 : last // step + 2] += 1
+    ends = np.cumsum(ends)
+    members = np.empty(ends[-1], np.int64)
+    cursor = ends[:-1].copy()
+    for i in range(k):
+        first, last = min(points[i - 1, 0], points[i, 0]) - low, max(points[i - 1, 0], points[i, 0]) - low
+        for strip in range(first // step, last // step + 1):
+            for other in members[ends[strip] : cursor[strip]]:
+                if other + 1 < i and not (other == 0 and i == k - 1) and _edges_meet(points, other, i):
+                    return False
+            members[cursor[strip]] = i
+            cursor[strip] += 1
     return True
 
 

@@ -11,6 +11,8 @@ from simpleseg_core.geometry._compile import compiled
 
 Corners = NDArray[np.int32]
 
+_LOOKS, _LOOKS_PER_CORNER = 10_000_000, 200
+
 
 @compiled
 def _chord_distance(corners: Corners, i: int, a: int, b: int) -> float:
@@ -38,8 +40,12 @@ def _farthest(corners: Corners, origin: int) -> int:
 
 @compiled
 def douglas_peucker(corners: Corners, tolerance: float) -> NDArray[np.int64]:
-    """Indices of the corners of a closed outline that Ramer, Douglas and Peucker keep; `tolerance` in pixels."""
+    """Indices of the corners of a closed outline that Ramer, Douglas and Peucker keep; `tolerance` in pixels.
+
+    An outline such as a comb's, of which they would keep most and look at each over and over, keeps every corner.
+    """
     n = len(corners)
+    looks = _LOOKS + _LOOKS_PER_CORNER * n
     if tolerance <= 0:
         return np.arange(n)
     keep = np.zeros(n, np.bool_)
@@ -55,6 +61,9 @@ def douglas_peucker(corners: Corners, tolerance: float) -> NDArray[np.int64]:
         depth -= 1
         a, b = stack[depth]
         best, split = tolerance * tolerance, -1
+        looks -= b - a
+        if looks < 0:
+            return np.arange(n)
         for i in range(a + 1, b):
             distance = _chord_distance(corners, i % n, a % n, b % n)
             if distance > best:

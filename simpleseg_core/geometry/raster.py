@@ -7,9 +7,9 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from simpleseg_core.geometry import _runs
+from simpleseg_core.geometry import _runs, _spans
 from simpleseg_core.geometry._fill import fill
-from simpleseg_core.geometry._types import Mask, Polygon, Rle
+from simpleseg_core.geometry._types import Mask, Polygon, Rle, as_mask
 from simpleseg_core.geometry.rle import rle_size, rle_spans
 
 _NOTHING = np.empty(0, np.int64)
@@ -40,12 +40,13 @@ def polygons_to_mask(polygons: Sequence[Polygon], height: int, width: int) -> Ma
 def polygons_overlap(polygons: Sequence[Polygon], truth: Rle | Mask) -> Overlap:
     """Pixels that filled polygons share with a true mask; with an RLE the cost follows the outlines, not the image."""
     if isinstance(truth, np.ndarray):
-        (height, width), spans = truth.shape, _runs.mask_spans(truth.astype(bool, copy=False))
+        truth = as_mask(truth)
+        (height, width), spans = truth.shape, _runs.mask_spans(truth)
     else:
         (height, width), spans = rle_size(truth), rle_spans(truth)
     filled = polygons_spans(polygons, height, width)
-    predicted, true = _runs.spans_area(filled), _runs.spans_area(spans)
-    intersection = _runs.spans_intersection(filled, spans)
+    predicted, true = _spans.spans_area(filled), _spans.spans_area(spans)
+    intersection = _spans.spans_intersection(filled, spans)
     return Overlap(intersection, predicted + true - intersection, predicted, true)
 
 
@@ -59,7 +60,7 @@ def polygons_spans(polygons: Sequence[Polygon], height: int, width: int) -> _run
     filled = [fill(_vertices(polygon), height, width) for polygon in polygons]
     while len(filled) > 1:
         # In pairs, so that many polygons cost little more than their sum.
-        filled = [reduce(_runs.spans_union, filled[i : i + 2]) for i in range(0, len(filled), 2)]
+        filled = [reduce(_spans.spans_union, filled[i : i + 2]) for i in range(0, len(filled), 2)]
     return filled[0] if filled else _NOTHING
 
 

@@ -3,11 +3,12 @@
 import numpy as np
 
 from simpleseg_core.geometry import _runs
-from simpleseg_core.geometry._types import Mask, Rle
+from simpleseg_core.geometry._types import Mask, Rle, as_mask
 
 
 def encode_rle(mask: Mask) -> Rle:
     """COCO's compressed RLE of a mask (H, W); `counts` is a str."""
+    mask = as_mask(mask)
     height, width = mask.shape
     counts = _runs.spans_to_text(_runs.mask_spans(mask), height * width).tobytes().decode("ascii")
     return {"size": [height, width], "counts": counts}

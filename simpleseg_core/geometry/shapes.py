@@ -1,4 +1,4 @@
-"""Boxes, points and parts of masks and polygons."""
+"""Boxes of masks and polygons, the point deepest inside, and whether outlines cross."""
 
 from collections.abc import Sequence
 
@@ -7,11 +7,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from simpleseg_core.geometry._simple import edges_cross
-from simpleseg_core.geometry._types import Mask, Polygon
+from simpleseg_core.geometry._types import Mask, Polygon, as_mask
 
 
 def mask_box(mask: Mask) -> NDArray[np.float64] | None:
     """Tight box (4,) xyxy of a mask, normalised on pixel edges; None when it is empty."""
+    mask = as_mask(mask)
     rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
     if not len(rows):
         return None
@@ -35,6 +36,7 @@ def interior_point(mask: Mask) -> NDArray[np.float64]:
     Raises:
         ValueError: the mask is empty.
     """
+    mask = as_mask(mask)
     rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
     if not len(rows):
         raise ValueError("an empty mask has no interior point: check `mask.any()` first")
@@ -47,38 +49,7 @@ def interior_point(mask: Mask) -> NDArray[np.float64]:
     return np.array([(columns[0] + x + 0.5) / mask.shape[1], (rows[0] + y + 0.5) / mask.shape[0]])
 
 
-def connected_parts(mask: Mask) -> list[Mask]:
-    """The 8-connected parts of a mask (H, W), largest first."""
-    count, labels = cv2.connectedComponents(mask.astype(np.uint8), connectivity=8)
-    parts: list[Mask] = [labels == label for label in range(1, count)]
-    return sorted(parts, key=lambda part: -int(part.sum()))
-
-
-def fill_holes(mask: Mask) -> Mask:
-    """The mask (H, W) with every hole filled: background that cannot reach the border through its 4 neighbours."""
-    outside = np.pad(~mask, 1, constant_values=True).astype(np.uint8)
-    _, labels = cv2.connectedComponents(outside, connectivity=4)
-    filled: Mask = (labels != labels[0, 0])[1:-1, 1:-1]
-    return filled
-
-
-def mask_holes(mask: Mask) -> list[Mask]:
-    """The holes of a mask (H, W), largest first."""
-    holes = fill_holes(mask) & ~mask
-    count, labels = cv2.connectedComponents(holes.astype(np.uint8), connectivity=4)
-    parts: list[Mask] = [labels == label for label in range(1, count)]
-    return sorted(parts, key=lambda part: -int(part.sum()))
-
-
 def crosses_itself(polygon: Polygon) -> bool:
     """Whether edges of a polygon (N, 2) cross; an outline that touches itself, as at a bridge to a hole, does not."""
     # On the grid of the text the test is exact: products of integers this small have no rounding.
     return bool(edges_cross(np.rint(np.asarray(polygon, np.float64) * 1000)))
-
-
-def resample(polygon: Polygon, points: int) -> Polygon:
-    """`points` vertices (points, 2) at equal distances along the outline of a polygon (N, 2), from its first vertex."""
-    closed = np.concatenate([polygon, polygon[:1]])
-    along = np.concatenate([[0.0], np.cumsum(np.hypot(*np.diff(closed, axis=0).T))])
-    at = np.linspace(0, along[-1], points, endpoint=False)
-    return np.stack([np.interp(at, along, closed[:, 0]), np.interp(at, along, closed[:, 1])], axis=1)

@@ -1,9 +1,8 @@
-"""Targets <-> text: format, parse, templates, task pairs, and the grammar for constrained decoding."""
+"""Targets <-> text: format, parse, templates, and the grammar for constrained decoding."""
 
 from simpleseg_core.grammar._types import ELEMENTS, PAIRS, Element, Style, answer_element
-from simpleseg_core.grammar.constrain import answer_ebnf, answer_regex
+from simpleseg_core.grammar.constrain import answer_regex
 from simpleseg_core.grammar.format import format_box, format_points, format_polygons
-from simpleseg_core.grammar.pairs import Instance, Pair, instance_pairs, sample_pairs
 from simpleseg_core.grammar.parse import Parsed, ParsedBoxes, ParsedPoints, parse_box, parse_points, parse_polygons
 from simpleseg_core.grammar.templates import PUBLISHED_ANSWERS, PUBLISHED_QUESTIONS, QUESTIONS, answer, question
 
@@ -14,23 +13,18 @@ __all__ = [
     "PUBLISHED_QUESTIONS",
     "QUESTIONS",
     "Element",
-    "Instance",
-    "Pair",
     "Parsed",
     "ParsedBoxes",
     "ParsedPoints",
     "Style",
     "answer",
-    "answer_ebnf",
     "answer_element",
     "answer_regex",
     "format_box",
     "format_points",
     "format_polygons",
-    "instance_pairs",
     "parse_box",
     "parse_points",
     "parse_polygons",
     "question",
-    "sample_pairs",
 ]

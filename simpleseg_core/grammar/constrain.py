@@ -1,4 +1,4 @@
-"""The grammar of an answer: a regular expression and an EBNF for constrained decoding, and the strict format check."""
+"""The grammar of an answer: a regular expression for constrained decoding, and the strict format check."""
 
 import re
 from functools import cache
@@ -7,10 +7,6 @@ from simpleseg_core.grammar._types import Element, Style, answer_element
 
 _NUMBER: dict[Style, str] = {"permille": r"(?:0|[1-9][0-9]{0,2}|1000)", "unit": r"(?:0\.[0-9]{1,3}|1\.0)"}
 _COMMA: dict[Style, str] = {"permille": ",", "unit": ", "}
-_EBNF_NUMBER: dict[Style, str] = {
-    "permille": '"0" | "1000" | [1-9] [0-9]? [0-9]?',
-    "unit": '"1.0" | "0." [0-9] [0-9]? [0-9]?',
-}
 # Around the list, the wordings of the published answers.
 _PUBLISHED = r"(?:Sure, you can find it at |It is found at |It is at )?"
 
@@ -28,27 +24,6 @@ def answer_regex(task: str, style: Style = "permille", *, max_points: int = 64, 
     if max_points < 3 or max_polygons < 1:
         raise ValueError(f"max_points={max_points}, max_polygons={max_polygons}: at least 3 points and 1 polygon")
     return _regex(answer_element(task), style, f"{{2,{max_points - 1}}}", f"{{0,{max_polygons - 1}}}")
-
-
-def answer_ebnf(task: str, style: Style = "permille") -> str:
-    """The same grammar as EBNF (GBNF, as vLLM's structured output takes it), for answers of any length.
-
-    Raises:
-        ValueError: no such task.
-    """
-    element, comma = answer_element(task), f'"{_COMMA[style]}"'
-    if element == "text":
-        return r"root ::= [^\[\]\n]+"
-    rows = {
-        "point": f'row ::= "[" number {comma} number "]"',
-        "bbox": f'row ::= "[" {f" {comma} ".join(["number"] * 4)} "]"',
-        "mask": f'row ::= "[" point {comma} point ({comma} point)+ "]"',
-    }
-    single = "" if element == "mask" else " | row"
-    rules = [f'root ::= "[]" | "[" row ({comma} row)* "]"{single}', rows[element]]
-    if element == "mask":
-        rules.append(f'point ::= "[" number {comma} number "]"')
-    return "\n".join([*rules, f"number ::= {_EBNF_NUMBER[style]}"])
 
 
 @cache

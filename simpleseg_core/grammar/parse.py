@@ -1,18 +1,26 @@
 """Text -> targets: linear in the length of the text, never raises, and says what was wrong."""
 
-import re
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
 
 from simpleseg_core.geometry import Polygon
+from simpleseg_core.grammar._rows import MAX_NUMBERS, Rows, read_rows
 from simpleseg_core.grammar._types import Element, Style
 from simpleseg_core.grammar.constrain import strict_pattern
 
-_NUMBER = re.compile(r"-?(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)")
-_SYMBOL = re.compile(rf"[\[\]]|{_NUMBER.pattern}|[^\s,\[\]]")
-_MAX_DIGITS = 12
+Numbers = NDArray[np.float64]
+
+_AMBIGUOUS = 2.0
+"""Decimals between 1 and this may be over the image's edge in `unit`, or within two thousandths of it in `permille`."""
+_CORNERS = [0, 1, 2, 1, 2, 3, 0, 3]
+"""Where x and y of the four corners stand in a box."""
+_STEPS: dict[Style, int] = {"unit": 1, "permille": 1000}
+_WANTED: dict[Element, str] = {
+    "mask": "polygon of three points or more", "point": "list of 2 numbers", "bbox": "list of 4 numbers"
+}  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,64 +47,55 @@ class ParsedBoxes:
     error: str | None = None
 
 
-@dataclass(slots=True)
-class _Group:
-    """One top-level list of the text: its innermost lists of numbers, and which list each of them lies in."""
-
-    rows: list[list[float]] = field(default_factory=list)
-    parents: list[int] = field(default_factory=list)
-    decimal: bool = False
-    closed: bool = False
-
-
 def parse_polygons(text: str, *, strict: bool = False, style: Style | None = None) -> Parsed:
     """Read polygons from an answer.
 
-    Tolerates prose around the answer, a missing end (what is complete counts), spaces, markdown fences, either style,
-    and a box where polygons were asked for. A decimal point anywhere means `unit`, otherwise `permille`, unless `style`
-    says which. What lies outside the image is moved to its edge. `strict` accepts nothing but the exact form of `style`
-    (of either, when None).
+    Tolerates prose around the answer and between its lists, a missing end (what is complete counts), spaces, markdown
+    fences, either style, JSON lists of dictionaries (`bbox_2d`, `polygon`, whatever they are called), and boxes where
+    polygons were asked for; a box beside an outline of the same object says nothing new. All objects count, up to
+    10,000 points in all. What lies outside the image is moved to its edge. An outline with a point that is none, such
+    as `[null,5]` or `["1","2"]`, is left out whole.
+
+    Args:
+        strict: accept nothing but the exact form of `style` (of either, when None).
+        style: what was asked for, if that is known. One style holds for the whole answer: numbers above 1 are
+            `permille`, decimals up to 1 are `unit`, an answer with outlines of both an error. What was asked for
+            decides only where the numbers leave it open: zeros and ones without a decimal point, and decimals just
+            above 1, which are an error when it is None.
     """
-    if strict and not _is_strict(text, "mask", style):
-        return Parsed(error="not in the exact form [[[x,y],...],...]")
-    groups = _groups(text)
-    problem = "no list of numbers in the answer" if not groups else "no polygon in the answer: it needs three points"
-    for group in groups:
-        polygons = _polygons(group, style)
-        if polygons:
-            return Parsed(polygons)
-    if any(group.closed and not group.rows for group in groups):
-        return Parsed()
-    return Parsed(error=problem)
+    found, error = _parse(text, "mask", _outlines, strict, style)
+    return Parsed([outline.reshape(-1, 2) for outline in found], error)
 
 
 def parse_points(text: str, *, strict: bool = False, style: Style | None = None) -> ParsedPoints:
     """Read one point `[x,y]` or several `[[x,y],...]`; as tolerant as `parse_polygons`."""
-    rows, error = _parse_rows(text, 2, "point", strict, style)
-    return ParsedPoints(rows, error)
+    points, error = _parse(text, "point", lambda rows: [row for row in _split(rows) if len(row) == 2], strict, style)
+    return ParsedPoints(np.array(points).reshape(-1, 2), error)
 
 
 def parse_box(text: str, *, strict: bool = False, style: Style | None = None) -> ParsedBoxes:
     """Read one box `[x1,y1,x2,y2]` or several; corners are put in order; as tolerant as `parse_polygons`."""
-    rows, error = _parse_rows(text, 4, "bbox", strict, style)
-    ordered = np.concatenate([np.minimum(rows[:, :2], rows[:, 2:]), np.maximum(rows[:, :2], rows[:, 2:])], axis=1)
-    return ParsedBoxes(ordered, error)
+    found, error = _parse(text, "bbox", lambda rows: [row for row in _split(rows) if len(row) == 4], strict, style)
+    corners = np.array(found).reshape(-1, 2, 2)
+    return ParsedBoxes(np.concatenate([corners.min(axis=1), corners.max(axis=1)], axis=1), error)
 
 
-def _parse_rows(
-    text: str, width: int, element: Element, strict: bool, style: Style | None
-) -> tuple[NDArray[np.float64], str | None]:
-    nothing = np.empty((0, width))
+def _parse(
+    text: str, element: Element, choose: Callable[[Rows], list[Numbers]], strict: bool, style: Style | None
+) -> tuple[list[Numbers], str | None]:
+    """What `choose` takes from the lists of numbers in a text, normalised, and what was wrong."""
     if strict and not _is_strict(text, element, style):
-        return nothing, f"not in the exact form of a {element}"
-    groups = _groups(text)
-    for group in groups:
-        rows = [row for row in group.rows if len(row) == width]
-        if rows:
-            return _scaled(rows, group, style), None
-    if any(group.closed and not group.rows for group in groups):
-        return nothing, None
-    return nothing, f"no list of {width} numbers in the answer"
+        return [], f"not in the exact form of a {element}"
+    rows = read_rows(text)
+    if rows.too_long:
+        return [], f"more than {MAX_NUMBERS // 2:,} points in the answer"
+    chosen = choose(rows)
+    if not chosen:
+        return [], None if rows.empty and not rows.parents else f"no {_WANTED[element]} in the answer"
+    steps = _steps(chosen, rows.decimal, style)
+    if isinstance(steps, str):
+        return [], steps
+    return [np.clip(row / steps, 0.0, 1.0) for row in chosen], None
 
 
 def _is_strict(text: str, element: Element, style: Style | None) -> bool:
@@ -104,58 +103,39 @@ def _is_strict(text: str, element: Element, style: Style | None) -> bool:
     return any(strict_pattern(element, style).fullmatch(text.strip()) for style in styles)
 
 
-def _scaled(rows: list[list[float]], group: _Group, style: Style | None) -> NDArray[np.float64]:
-    unit = group.decimal if style is None else style == "unit"
-    return np.clip(np.array(rows, np.float64) / (1 if unit else 1000), 0.0, 1.0)
+def _steps(chosen: list[Numbers], decimal: bool, asked: Style | None) -> int | str:
+    """Steps along a side in the style that coordinates and their notation tell, or why they tell none."""
+    largest = [float(row.max()) for row in chosen]
+    if not all(np.isfinite(row).all() for row in chosen):
+        return "a coordinate is no finite number"
+    if max(largest) <= 1:
+        return _STEPS["unit" if decimal else asked or "permille"]
+    if decimal and max(largest) < _AMBIGUOUS:
+        unclear = f"decimals up to {max(largest):g} are neither parts of the image, up to 1, nor thousandths of it"
+        return _STEPS[asked] if asked else unclear
+    if any(most <= 1 and (row % 1).any() for most, row in zip(largest, chosen, strict=True)):
+        return "some coordinates are parts of the image, up to 1, and others thousandths of it"
+    return _STEPS["permille"]
 
 
-def _polygons(group: _Group, style: Style | None) -> list[Polygon]:
-    members: dict[int, list[list[float]]] = {}
-    for row, parent in zip(group.rows, group.parents, strict=True):
-        members.setdefault(parent, []).append(row)
-    polygons: list[Polygon] = []
-    for rows in members.values():
-        points = [row for row in rows if len(row) == 2]
-        if len(points) >= 3:
-            polygons.append(_scaled(points, group, style))
-        polygons.extend(_scaled(_corners(row), group, style) for row in rows if len(row) >= 4 and len(row) % 2 == 0)
-    return polygons
+def _split(rows: Rows) -> list[Numbers]:
+    return np.split(np.frombuffer(rows.numbers), rows.ends[1:-1]) if len(rows.ends) > 1 else []
 
 
-def _corners(row: list[float]) -> list[list[float]]:
-    """The points of a flat list: four numbers are a box, more are x, y, x, y, ..."""
-    if len(row) == 4:
-        x1, y1, x2, y2 = row
-        return [[x1, y1], [x2, y1], [x2, y2], [x1, y2]]
-    return [list(pair) for pair in zip(row[::2], row[1::2], strict=True)]
-
-
-def _groups(text: str) -> list[_Group]:
-    """The top-level lists of a text; lists with only commas between them are one, prose inside a list ends it."""
-    groups: list[_Group] = []
-    stack: list[int] = []
-    numbers: list[float] = []
-    lists, apart = 0, True
-    for symbol in _SYMBOL.findall(text):
-        if symbol == "[":
-            if not stack and apart:
-                groups.append(_Group())
-            lists, apart, numbers = lists + 1, False, []
-            stack.append(lists)
-        elif symbol == "]" and stack:
-            _close(groups[-1], numbers, stack)
-            numbers = []
-        elif stack and _NUMBER.fullmatch(symbol):
-            numbers.append(float(symbol[:_MAX_DIGITS]))
-            groups[-1].decimal |= "." in symbol
-        else:
-            stack, numbers, apart = [], [], True
-    return groups
-
-
-def _close(group: _Group, numbers: list[float], stack: list[int]) -> None:
-    stack.pop()
-    group.closed = not stack
-    if numbers:
-        group.rows.append(numbers)
-        group.parents.append(stack[-1] if stack else 0)
+def _outlines(rows: Rows) -> list[Numbers]:
+    """Flat outlines (2 N,), N >= 3: lists of points, flat lists, and boxes beside which there is neither."""
+    lists: dict[tuple[int, int], list[Numbers]] = {}
+    for i, row in enumerate(_split(rows)):
+        if len(row) == 2 and rows.parents[i] not in rows.spoiled:
+            lists.setdefault((rows.objects[i], rows.parents[i]), []).append(row)
+        elif len(row) % 2 == 0 and len(row) > 2:
+            lists[rows.objects[i], ~i] = [row]
+    outlined = {item for (item, _), parts in lists.items() if sum(map(len, parts)) >= 6}
+    found = []
+    for (item, _), parts in lists.items():
+        flat = np.concatenate(parts)
+        if len(flat) >= 6:
+            found.append(flat)
+        elif len(flat) == len(parts[0]) == 4 and item not in outlined:
+            found.append(flat[_CORNERS])
+    return found

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -72,9 +73,15 @@ def _values(values: ArrayLike | Sequence[float]) -> NDArray[np.float64]:
     return array
 
 
+@lru_cache(maxsize=3)
 def _draws(n: int, samples: int, seed: int) -> NDArray[np.float64]:
-    """How often each of n values is drawn, in each resample: (samples, n)."""
-    return np.random.default_rng(seed).multinomial(n, np.full(n, 1 / n), size=samples).astype(np.float64)
+    """How often each of n values is drawn, in each resample: (samples, n).
+
+    Kept, for drawing takes longer than all else and the metrics of a benchmark ask for the same ones.
+    """
+    draws = np.random.default_rng(seed).multinomial(n, np.full(n, 1 / n), size=samples).astype(np.float64)
+    draws.flags.writeable = False
+    return draws
 
 
 def _ratio(numerator: NDArray[np.float64] | float, denominator: NDArray[np.float64] | float) -> NDArray[np.float64]:

@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from simpleseg_core.geometry import Mask, Polygon, Region, Rle, polygons_box
-from simpleseg_core.grammar import parse_box, parse_polygons
+from simpleseg_core.grammar import Style, parse_box, parse_polygons
 from simpleseg_core.metrics.boundary import boundary_iou, outline_distances
 
 
@@ -47,7 +47,12 @@ def box_iou(ours: NDArray[np.float64] | None, theirs: NDArray[np.float64] | None
 
 
 def score_sample(
-    prediction: str | Sequence[Polygon], truth: Rle | Mask, *, box_answer: str | None = None, tokens: int | None = None
+    prediction: str | Sequence[Polygon],
+    truth: Rle | Mask,
+    *,
+    box_answer: str | None = None,
+    tokens: int | None = None,
+    style: Style | None = None,
 ) -> SampleScore:
     """Score an answer, as text or as polygons (each (N, 2), normalised), against the true mask.
 
@@ -56,16 +61,17 @@ def score_sample(
     Args:
         box_answer: text of a separate box answer; without it the box is the one around the polygons.
         tokens: tokens of the answer, passed on to the summary.
+        style: the style that was asked for; what the answer's numbers do not tell is guessed without it.
 
     Raises:
         ValueError: the truth is not an RLE.
     """
-    polygons, error = _polygons(prediction)
+    polygons, error = _polygons(prediction, style)
     target = Region.from_truth(truth)
     found = Region.from_polygons(polygons, target.height, target.width)
     intersection = found.intersection(target)
     union = found.area + target.area - intersection
-    box = polygons_box(polygons) if box_answer is None else next(iter(parse_box(box_answer).boxes), None)
+    box = polygons_box(polygons) if box_answer is None else next(iter(parse_box(box_answer, style=style).boxes), None)
     outlines = outline_distances(found, target)
     readable = float(error is None)
     return SampleScore(
@@ -88,8 +94,8 @@ def score_sample(
     )
 
 
-def _polygons(prediction: str | Sequence[Polygon]) -> tuple[Sequence[Polygon], str | None]:
+def _polygons(prediction: str | Sequence[Polygon], style: Style | None) -> tuple[Sequence[Polygon], str | None]:
     if isinstance(prediction, str):
-        parsed = parse_polygons(prediction)
+        parsed = parse_polygons(prediction, style=style)
         return parsed.polygons, parsed.error
     return prediction, None

@@ -5,6 +5,8 @@ from typing import Any
 
 from transformers import ProcessorMixin
 
+from simpleseg_core.models._bounded import render_within
+
 Message = dict[str, Any]
 
 
@@ -20,12 +22,28 @@ def messages(questions: Sequence[str], answers: Sequence[str]) -> list[Message]:
 
 
 def chat_prompt(processor: ProcessorMixin, question: str) -> str:
-    """The text that a model continues with its answer: image placeholder, question, start of the assistant's turn."""
-    text: str = processor.apply_chat_template(messages([question], []), add_generation_prompt=True, tokenize=False)
-    return text
+    """The text that a model continues with its answer: image placeholder, question, start of the assistant's turn.
+
+    Raises:
+        ValueError: the model's chat template cannot be used.
+    """
+    return _rendered(processor, messages([question], []), open_turn=True)
 
 
 def chat_text(processor: ProcessorMixin, questions: Sequence[str], answers: Sequence[str]) -> str:
-    """A whole conversation as text, for training."""
-    text: str = processor.apply_chat_template(messages(questions, answers), add_generation_prompt=False, tokenize=False)
-    return text
+    """A whole conversation as text, for training.
+
+    Raises:
+        ValueError: the model's chat template cannot be used.
+    """
+    return _rendered(processor, messages(questions, answers), open_turn=False)
+
+
+def _rendered(processor: ProcessorMixin, turns: list[Message], *, open_turn: bool) -> str:
+    def render() -> str:
+        text: str = processor.apply_chat_template(turns, add_generation_prompt=open_turn, tokenize=False)
+        return text
+
+    named = processor.chat_template
+    templates = named.values() if isinstance(named, dict) else [named or ""]
+    return render_within(render, templates, processor.tokenizer.name_or_path)

@@ -6,9 +6,13 @@ from shutil import rmtree
 from typing import Any
 
 import torch
-from transformers import AutoModelForImageTextToText, AutoProcessor, PreTrainedModel, ProcessorMixin
+from transformers import PreTrainedModel, ProcessorMixin
+from transformers.core_model_loading import revert_weight_conversion
 
 from simpleseg_core.config import ModelConfig
+from simpleseg_core.files import flush
+from simpleseg_core.models.architectures import architecture
+from simpleseg_core.models.auto import read_model, read_processor
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 
@@ -19,21 +23,21 @@ def load_model(path: str | Path, config: ModelConfig) -> PreTrainedModel:
     Raises:
         OSError: no such folder or hub id, or no safetensors in it.
     """
-    model: PreTrainedModel = AutoModelForImageTextToText.from_pretrained(
-        str(path), dtype=DTYPES[config.dtype], use_safetensors=True, trust_remote_code=config.trust_remote_code
-    )
-    return model
+    return read_model(path, config.trust_remote_code, dtype=DTYPES[config.dtype], attn_implementation=config.attention)
 
 
 def load_processor(path: str | Path, config: ModelConfig) -> ProcessorMixin:
-    """The processor beside a model; Qwen's gets the configuration's bounds on image area, Kimi-VL's keeps its own."""
-    area = {"shortest_edge": config.min_pixels, "longest_edge": config.max_pixels}
-    bounds = {"size": area} if config.architecture == "qwen2_5_vl" else {}
-    processor: ProcessorMixin = AutoProcessor.from_pretrained(
-        str(path), trust_remote_code=config.trust_remote_code, **bounds
-    )
+    """The processor beside a model, with the configuration's bounds on image area."""
+    bounds = architecture(config.architecture).image_bounds(config.min_pixels, config.max_pixels)
+    processor = read_processor(path, config.trust_remote_code, **bounds)
     processor.tokenizer.padding_side = "right"
     return processor
+
+
+def checkpoint_state(model: PreTrainedModel, state: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """A model's weights under the names of its checkpoints, as engines know them: experts one by one."""
+    named: dict[str, torch.Tensor] = revert_weight_conversion(model, state)
+    return named
 
 
 def save_checkpoint(
@@ -46,5 +50,6 @@ def save_checkpoint(
     temporary.mkdir(parents=True)
     model.save_pretrained(temporary, state_dict=state)
     processor.save_pretrained(temporary)
+    flush(temporary)
     rmtree(folder, ignore_errors=True)
     temporary.replace(folder)

@@ -13,11 +13,11 @@ import pyarrow.parquet as pq
 from markupsafe import Markup
 from numpy.typing import NDArray
 
-from simpleseg_core.annotate import funnel
+from simpleseg_core.annotate.filters import funnel
 from simpleseg_core.config import Config
 from simpleseg_core.data.outlines import row_mask, row_polygons
 from simpleseg_core.geometry import mask_to_polygons
-from simpleseg_core.report.panels import Album, Frame, outline_path, vertex_path
+from simpleseg_core.report.panels import Album, PageImage, outline_path, vertex_path
 from simpleseg_core.viz import funnel_svg, histogram_svg
 
 Row = dict[str, Any]
@@ -57,7 +57,7 @@ class Share:
 class InstanceShot:
     """An annotated instance, ready to be drawn: paths are SVG, in pixels of the frame."""
 
-    frame: Frame
+    frame: PageImage
     title: str
     scores: str
     mask: str

@@ -11,10 +11,11 @@ from markupsafe import Markup
 from simpleseg_core.config import Config
 from simpleseg_core.config.files import dump_yaml
 from simpleseg_core.data.shards import ImageStore
-from simpleseg_core.evaluation import METRICS, by_kind, by_size, extremes, representative
+from simpleseg_core.evaluation import by_kind, by_size, extremes, representative
+from simpleseg_core.metrics import HEADLINES, METRICS
 from simpleseg_core.report.data_page import read_data_page
 from simpleseg_core.report.panels import Album, Shot
-from simpleseg_core.report.results import MODEL_LABELS, Results
+from simpleseg_core.report.results import Results
 from simpleseg_core.report.sources import Facts, Sources
 from simpleseg_core.report.tables import count_tables
 from simpleseg_core.viz import Curve, curves_svg, intervals_svg, series_colour, success_svg
@@ -34,7 +35,7 @@ class GalleryRow:
 
 
 @dataclass(frozen=True, slots=True)
-class Curves:
+class StageCurves:
     """The plots of one stage."""
 
     stage: str
@@ -44,22 +45,19 @@ class Curves:
 
 def render_page(results: Results, sources: Sources, facts: Facts, config: Config, images: ImageStore) -> str:
     """The whole page as HTML text: styles, plots and images inside, nothing fetched, nothing run."""
-    environment = Environment(
-        loader=FileSystemLoader(_HERE), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
-    )
-    environment.filters["number"] = _number
-    album = Album(images)
+    album = Album(images, config.dataset.style)
     main = next(iter(results.rows))
     values = {
         "facts": asdict(facts),
         "style": Markup((_HERE / "style.css").read_text(encoding="utf-8")),  # noqa: S704 (our own file)
-        "metrics": METRICS,
-        "models": {model: MODEL_LABELS[model] for model in results.models},
-        "colours": {model: series_colour(index) for index, model in enumerate(results.models)},
+        "metrics": HEADLINES,
+        "more_metrics": {name: metric for name, metric in METRICS.items() if name not in HEADLINES},
+        "models": results.labels,
+        "colours": {model: series_colour(index) for index, model in enumerate(results.labels)},
         "main": main,
         "results": results,
         "best": _best(results),
-        "breakdowns": {name: (by_kind(models), by_size(models)) for name, models in results.outcomes.items()},
+        "breakdowns": {name: (by_kind(models), by_size(models)) for name, models in results.predictions.items()},
         "plots": _plots(results),
         "gallery": list(_gallery(results.rows[main], album, config.seed)),
         "overlays": _overlays(results.rows, album, config.evaluate.overlays),
@@ -71,16 +69,25 @@ def render_page(results: Results, sources: Sources, facts: Facts, config: Config
         "bootstrap_samples": config.evaluate.bootstrap_samples,
         "frames": album.frames.values(),
     }
-    return environment.get_template("page.html.jinja").render(values)
+    return page_environment().get_template("page.html.jinja").render(values)
+
+
+def page_environment() -> Environment:
+    """How our pages are made of the templates of this folder: every value escaped, none missing."""
+    environment = Environment(
+        loader=FileSystemLoader(_HERE), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )
+    environment.filters["number"] = _number
+    return environment
 
 
 def _best(results: Results) -> dict[tuple[str, str], float]:
-    """(benchmark, metric) -> the best value of any model, for metrics of which more is better."""
+    """(benchmark, metric) -> the best value of any model, for metrics with a better direction."""
     return {
-        (benchmark, name): max(summary[name].mean for summary in models.values() if name in summary)
+        (benchmark, name): max(values) if metric.better > 0 else min(values)
         for benchmark, models in results.summaries.items()
         for name, metric in METRICS.items()
-        if metric.better and any(name in summary for summary in models.values())
+        if metric.better and (values := [summary[name].mean for summary in models.values() if name in summary])
     }
 
 
@@ -89,15 +96,15 @@ def _plots(results: Results) -> dict[str, Any]:
         (
             benchmark,
             {
-                MODEL_LABELS[model]: (found["giou"].mean, found["giou"].low, found["giou"].high)
+                results.labels[model]: (found["giou"].mean, found["giou"].low, found["giou"].high)
                 for model, found in models.items()
             },
         )
         for benchmark, models in results.summaries.items()
     ]
     success = [
-        success_svg({MODEL_LABELS[model]: outcomes.iou for model, outcomes in models.items()}, benchmark)
-        for benchmark, models in results.outcomes.items()
+        success_svg({results.labels[model]: predictions.iou for model, predictions in models.items()}, benchmark)
+        for benchmark, models in results.predictions.items()
     ]
     return {"giou": _svg(intervals_svg(rows, "gIoU, %")), "success": [_svg(plot) for plot in success]}
 
@@ -111,7 +118,7 @@ def _gallery(models: Mapping[str, Sequence[Mapping[str, Any]]], album: Album, se
 def _overlays(
     rows: Mapping[str, Mapping[str, Sequence[Mapping[str, Any]]]], album: Album, count: int
 ) -> dict[str, dict[str, list[Shot]]]:
-    """Benchmark -> `best`, `median`, `worst` -> predictions of the model trained last."""
+    """Benchmark -> `best`, `median`, `worst` -> predictions of the last model."""
     return {
         benchmark: {
             name: [album.shot(row) for row in chosen]
@@ -121,11 +128,11 @@ def _overlays(
     }
 
 
-def _curves(stage: str, curves: Sequence[Curve]) -> Curves:
+def _curves(stage: str, curves: Sequence[Curve]) -> StageCurves:
     by_name = {curve.name: curve for curve in curves}
     leading = [by_name[name] for name in _LEADING_CURVES if name in by_name] or list(curves[:3])
     others = [curve for curve in curves if curve not in leading]
-    return Curves(stage, _svg(curves_svg(leading)), _svg(curves_svg(others)) if others else None)
+    return StageCurves(stage, _svg(curves_svg(leading)), _svg(curves_svg(others)) if others else None)
 
 
 def _svg(text: str) -> Markup:

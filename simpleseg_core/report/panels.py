@@ -11,14 +11,14 @@ from numpy.typing import NDArray
 from simpleseg_core.data.outlines import row_mask
 from simpleseg_core.data.shards import ImageStore, encode_jpeg
 from simpleseg_core.geometry import mask_to_polygons
-from simpleseg_core.grammar import parse_polygons
+from simpleseg_core.grammar import Style, parse_polygons
 
 _MAX_SIDE = 480
 """Larger photographs are stored smaller: the page has to stay light."""
 
 
 @dataclass(frozen=True, slots=True)
-class Frame:
+class PageImage:
     """An image stored in the page, and its size in pixels."""
 
     name: str
@@ -32,7 +32,7 @@ class Frame:
 class Shot:
     """One prediction, ready to be drawn."""
 
-    frame: Frame
+    frame: PageImage
     expression: str
     kind: str
     truth: str
@@ -53,12 +53,15 @@ class Album:
     """Frames of a page, each image once however often it is shown."""
 
     images: ImageStore
-    frames: dict[tuple[str, str], Frame] = field(default_factory=dict)
+    style: Style | None = None
+    """That the prompts asked for."""
+    max_side: int = _MAX_SIDE
+    frames: dict[tuple[str, str], PageImage] = field(default_factory=dict)
 
     def shot(self, row: Mapping[str, Any]) -> Shot:
         """A PREDICTIONS row as a picture."""
         frame = self.frame(row["shard"], row["image"])
-        parsed = parse_polygons(row["answer"])
+        parsed = parse_polygons(row["answer"], style=self.style)
         truth = mask_to_polygons(row_mask(row), tolerance=0)
         return Shot(
             frame=frame,
@@ -75,26 +78,26 @@ class Album:
             targets=row["targets"],
         )
 
-    def frame(self, shard: str, key: str) -> Frame:
+    def frame(self, shard: str, key: str) -> PageImage:
         """An image of a shard, stored in the page when it is first asked for."""
         if (shard, key) not in self.frames:
             picture = self.images.read(shard, key)
-            picture.thumbnail((_MAX_SIDE, _MAX_SIDE))
+            picture.thumbnail((self.max_side, self.max_side))
             data = b64encode(encode_jpeg(np.asarray(picture), quality=90)).decode("ascii")
             name = f"image-{len(self.frames)}"
-            self.frames[shard, key] = Frame(name, *picture.size, f"data:image/jpeg;base64,{data}")
+            self.frames[shard, key] = PageImage(name, *picture.size, f"data:image/jpeg;base64,{data}")
         return self.frames[shard, key]
 
 
-def outline_path(polygons: Sequence[NDArray[np.float64]], frame: Frame) -> str:
+def outline_path(polygons: Sequence[NDArray[np.float64]], frame: PageImage) -> str:
     """Closed outlines (each (N, 2), normalised) in pixels of the frame."""
     return "".join(f"M{'L'.join(_pixels(polygon, frame))}Z" for polygon in polygons if len(polygon))
 
 
-def vertex_path(polygons: Sequence[NDArray[np.float64]], frame: Frame) -> str:
+def vertex_path(polygons: Sequence[NDArray[np.float64]], frame: PageImage) -> str:
     """A dot at each vertex: round caps make points of lines without length."""
     return "".join(f"M{point}h0" for polygon in polygons for point in _pixels(polygon, frame))
 
 
-def _pixels(polygon: NDArray[np.float64], frame: Frame) -> list[str]:
+def _pixels(polygon: NDArray[np.float64], frame: PageImage) -> list[str]:
     return [f"{x:.5g} {y:.5g}" for x, y in polygon * (frame.width, frame.height)]

@@ -8,11 +8,8 @@ from typing import Any
 
 from simpleseg_core.config import Config
 from simpleseg_core.data.records import PREDICTIONS, read_rows
-from simpleseg_core.evaluation import Difference, Outcomes, compare, summarise
-from simpleseg_core.metrics import Interval
-
-MODEL_LABELS = {"base": "Base", "sft": "SFT", "rl": "SFT + RL"}
-"""Models in the order in which they are trained, with the names that people read."""
+from simpleseg_core.evaluation import Difference, compare, summarise
+from simpleseg_core.metrics import Interval, Predictions
 
 Rows = list[dict[str, Any]]
 Json = dict[str, Any]
@@ -21,55 +18,57 @@ _DIGITS = 4
 
 @dataclass(frozen=True, slots=True)
 class Results:
-    """Everything measured; benchmarks in the order of the page, `val` first, models in the order of training."""
+    """Everything measured; benchmarks in the order of the page, `val` first, models in that of the
+    configuration."""
 
     rows: dict[str, dict[str, Rows]]
     """Benchmark -> model -> PREDICTIONS rows."""
-    outcomes: dict[str, dict[str, Outcomes]]
+    predictions: dict[str, dict[str, Predictions]]
     summaries: dict[str, dict[str, dict[str, Interval]]]
     """Benchmark -> model -> metric."""
     differences: dict[str, dict[tuple[str, str], dict[str, Difference]]]
     """Benchmark -> (later model, earlier model) -> metric."""
-
-    @property
-    def models(self) -> list[str]:
-        """Models that answered at least one benchmark."""
-        answered = {model for models in self.rows.values() for model in models}
-        return [model for model in MODEL_LABELS if model in answered]
+    labels: dict[str, str]
+    """Model -> what people read, of those that answered at least one benchmark."""
 
 
-def read_results(predictions: Path, config: Config) -> Results:
+def read_results(folder: Path, config: Config) -> Results:
     """Read and summarise MODEL/BENCHMARK.parquet of a folder.
 
     Raises:
         FileNotFoundError: no predictions.
         ValueError: two models answered different queries of a benchmark.
     """
-    rows = _read(predictions, config)
+    rows = _read(folder, config)
     settings = {"samples": config.evaluate.bootstrap_samples, "seed": config.seed}
-    outcomes = {
-        name: {model: Outcomes.from_rows(found) for model, found in models.items()} for name, models in rows.items()
+    predictions = {
+        name: {model: Predictions.from_rows(found) for model, found in models.items()} for name, models in rows.items()
     }
     return Results(
         rows,
-        outcomes,
+        predictions,
         {
             name: {model: summarise(each, **settings) for model, each in models.items()}
-            for name, models in outcomes.items()
+            for name, models in predictions.items()
         },
-        {name: _differences(models, settings) for name, models in outcomes.items()},
+        {name: _differences(models, settings) for name, models in predictions.items()},
+        {
+            model.name: model.title
+            for model in config.evaluate.models
+            if any(model.name in found for found in rows.values())
+        },
     )
 
 
 def metrics_json(results: Results) -> Json:
-    """Model -> benchmark -> metric -> `value`, `low`, `high` (95%); percent, but for tokens."""
+    """Model -> benchmark -> metric -> `value`, `low`, `high` (95%); in the unit of the metric."""
     return {
         model: {
             benchmark: {name: _interval(interval) for name, interval in models[model].items()}
             for benchmark, models in results.summaries.items()
             if model in models
         }
-        for model in results.models
+        for model in results.labels
     }
 
 
@@ -84,7 +83,7 @@ def differences_json(results: Results) -> Json:
 
 
 def _read(folder: Path, config: Config) -> dict[str, dict[str, Rows]]:
-    files = [file for model in config.evaluate.models for file in sorted((folder / model).glob("*.parquet"))]
+    files = [file for model in config.evaluate.models for file in sorted((folder / model.name).glob("*.parquet"))]
     if not files:
         raise FileNotFoundError(f"{folder}: no predictions here; run `simpleseg stage evaluate` first")
     table: dict[str, dict[str, Rows]] = {}
@@ -93,11 +92,11 @@ def _read(folder: Path, config: Config) -> dict[str, dict[str, Rows]]:
         if rows:
             table.setdefault(rows[0]["benchmark"], {})[file.parent.name] = rows
     names = sorted(table, key=lambda name: (not name.endswith("val"), name))
-    return {name: {model: table[name][model] for model in MODEL_LABELS if model in table[name]} for name in names}
+    return {name: table[name] for name in names}
 
 
 def _differences(
-    models: Mapping[str, Outcomes], settings: Mapping[str, int]
+    models: Mapping[str, Predictions], settings: Mapping[str, int]
 ) -> dict[tuple[str, str], dict[str, Difference]]:
     return {
         (later, earlier): compare(models[later], models[earlier], **settings) for earlier, later in pairwise(models)

@@ -4,7 +4,6 @@ import csv
 import json
 import logging
 import math
-import subprocess
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -16,12 +15,6 @@ import numpy as np
 from simpleseg_core.viz import Curve
 
 _log = logging.getLogger(__name__)
-_TRAINED = ("pretrain", "sft", "rl")
-_SUMMARIES = {
-    **dict.fromkeys(("images", "boxes", "masks", "polygons", "descriptions"), "summary.json"),
-    "dataset": "composition.json",
-}
-"""Outputs of data stages -> the JSON that tells what is in them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,15 +41,15 @@ class Sources:
     """`images`, `boxes`, ..., `dataset` -> the JSON summary that the stage left beside its data."""
 
 
-def read_sources(data: Path, reports: Path) -> Sources:
-    """Curves (`reports/curves`), metrics (`reports/metrics`) and summaries (under `data`), as far as they exist."""
-    curves = {name: read_curves(reports / "curves" / f"{name}.csv") for name in _TRAINED}
-    metrics = {file.stem: _json(file) for file in sorted((reports / "metrics").glob("*.json"))}
-    summaries = {output: _json(data / output / name) for output, name in _SUMMARIES.items()}
+def read_sources(curves: Mapping[str, Path], metrics: Mapping[str, Path], summaries: Mapping[str, Path]) -> Sources:
+    """Read what exists of the files that stages have left: the curves and metrics of each, the summary of each output.
+
+    A file that cannot be read is left out, with a warning.
+    """
     return Sources(
-        {name: found for name, found in curves.items() if found},
-        {name: found for name, found in metrics.items() if isinstance(found, dict) and found},
-        {name: found for name, found in summaries.items() if found},
+        {name: drawn for name, file in curves.items() if (drawn := read_curves(file))},
+        {name: dict(values) for name, file in metrics.items() if (values := _json(file))},
+        {name: counts for name, file in summaries.items() if (counts := _json(file))},
     )
 
 
@@ -73,23 +66,9 @@ def read_curves(file: Path) -> list[Curve]:
     return [Curve(name, *np.array(found, np.float64).T) for name, found in points.items()]
 
 
-def git_facts(folder: Path) -> str:
-    """Short hash of the commit of a folder, with `+` when files have changed since; empty where there is no git."""
-    try:
-        commit = _git(folder, "rev-parse", "--short", "HEAD")
-        return commit + ("+" if _git(folder, "status", "--porcelain", "--untracked-files=no") else "")
-    except (OSError, subprocess.CalledProcessError):
-        return ""
-
-
 def today() -> str:
     """Date and time in UTC, to the minute."""
     return datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC")
-
-
-def _git(folder: Path, *command: str) -> str:
-    done = subprocess.run(["git", *command], cwd=folder, capture_output=True, text=True, check=True)
-    return done.stdout.strip()
 
 
 def _json(file: Path) -> Mapping[str, Any]:

@@ -1,12 +1,15 @@
 """Generation of answers: one protocol, the vLLM engine, its reference in transformers, and the transfer of weights."""
 
+from simpleseg_core.rollout._generate import Generator
 from simpleseg_core.rollout._protocol import Completion, EngineSettings, Request, Rollout, Sampling, State
-from simpleseg_core.rollout._vocabulary import forbidden_ids
-from simpleseg_core.rollout._weights import read_weights, transfer_folder, write_weights
+from simpleseg_core.rollout._settings import describer_settings, engine_settings
+from simpleseg_core.rollout._vocabulary import forbidden_ids, stop_ids
+from simpleseg_core.rollout._weights import Packed, pack_weights, read_weights, write_weights
 
 __all__ = [
-    "Completion", "EngineSettings", "Request", "Rollout", "Sampling", "State", "forbidden_ids", "open_engine",
-    "read_weights", "transfer_folder", "transformers_engine", "vllm_engine", "write_weights",
+    "Completion", "EngineSettings", "Generator", "Packed", "Request", "Rollout", "Sampling", "State",
+    "describer_settings", "engine_settings", "forbidden_ids", "open_engine", "pack_weights", "read_weights", "stop_ids",
+    "transformers_engine", "vllm_engine", "write_weights",
 ]  # fmt: skip
 
 

@@ -1,9 +1,9 @@
 """What every generation engine takes and gives."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal, Protocol
+from typing import Any, Literal, Protocol
 
 import torch
 from PIL import Image
@@ -72,9 +72,8 @@ class EngineSettings:
     gpu_memory_utilization: float = 0.9
     """Share of the GPU that vLLM takes."""
     tensor_parallel: int = 1
-    min_pixels: int | None = None
-    max_pixels: int | None = None
-    """Bounds on the area of resized images; unset: those of the model's processor."""
+    image_bounds: Mapping[str, Any] = field(default_factory=dict)
+    """Bounds on the area of resized images, as options of the model's processor; empty: its own."""
     trust_remote_code: bool = False
 
 

@@ -1,15 +1,12 @@
 """The vLLM engine: one in-process vLLM, on a GPU or on the CPU, whose weights can be replaced while it lives."""
 
 import gc
-import logging
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
 import torch
-from transformers import AutoProcessor, ProcessorMixin
 from vllm import LLM, RequestOutput, SamplingParams
 from vllm.config import VllmConfig
 from vllm.distributed import cleanup_dist_env_and_memory
@@ -19,10 +16,13 @@ from vllm.platforms import current_platform
 from vllm.sampling_params import StructuredOutputsParams
 from vllm.v1.sample.logits_processor import BatchUpdate, LogitsProcessor
 
-from simpleseg_core.models import chat_prompt
+from simpleseg_core.family import scratch_folder
+from simpleseg_core.models.auto import read_config, read_processor
+from simpleseg_core.models.chat import chat_prompt
 from simpleseg_core.rollout._protocol import Completion, EngineSettings, Request, Sampling, State
+from simpleseg_core.rollout._quiet import hush_vllm
 from simpleseg_core.rollout._vocabulary import forbidden_ids, stop_ids
-from simpleseg_core.rollout._weights import read_weights, transfer_folder, write_weights
+from simpleseg_core.rollout._weights import read_weights, write_weights
 
 
 class ForbidTokens(LogitsProcessor):
@@ -55,6 +55,10 @@ class WorkerExtension:
             if isinstance(module, ParallelLMHead) and hasattr(module, "cpu_linear"):
                 # A head tied to the embedding loads no weights of its own, and its packed copy would stay the old one.
                 module.quant_method.process_weights_after_loading(module)
+            kernel = getattr(getattr(module, "quant_method", None), "moe_kernel", None)
+            if kernel is not None and current_platform.is_cpu():
+                # vLLM 0.32 packs experts for its kernel at the first loading only.
+                kernel.fused_experts.process_weights_after_loading(module)
 
     def seed(self, seed: int) -> None:
         """Fix the random numbers of the worker.
@@ -68,9 +72,11 @@ class VllmEngine:
     """`Rollout` on vLLM."""
 
     def __init__(self, model_dir: str, settings: EngineSettings) -> None:
-        self._processor = _processor(model_dir, settings)
+        self._processor = read_processor(model_dir, settings.trust_remote_code)
         self._stop = list(stop_ids(model_dir, settings.trust_remote_code))
         _make_numba_inspectable()
+        model = read_config(model_dir, settings.trust_remote_code)
+        hush_vllm(tied_head=bool(model.tie_word_embeddings))
         self._llm: LLM | None = LLM(
             model=model_dir,
             dtype=settings.dtype,
@@ -79,15 +85,15 @@ class VllmEngine:
             tensor_parallel_size=settings.tensor_parallel,
             trust_remote_code=settings.trust_remote_code,
             limit_mm_per_prompt={"image": 1, "video": 0},
-            mm_processor_kwargs=_pixel_bounds(settings),
+            mm_processor_kwargs=dict(settings.image_bounds) or None,
+            generation_config="vllm",  # not the checkpoint's sampling defaults; those who stop an answer still count
             logprobs_mode="processed_logprobs",
             logits_processors=[ForbidTokens],
             worker_extension_cls=f"{WorkerExtension.__module__}.{WorkerExtension.__qualname__}",
             seed=0,
+            use_tqdm_on_load=False,
             **_memory(settings),
         )
-        # On the CPU every image would warn that its processor may not change the number of threads.
-        logging.getLogger("vllm.v1.worker.cpu_worker").setLevel(logging.ERROR)
 
     def generate(self, requests: Sequence[Request], sampling: Sampling) -> list[list[Completion]]:
         if not requests:
@@ -95,7 +101,7 @@ class VllmEngine:
         if sampling.seed is not None:
             self._engine.collective_rpc("seed", args=(sampling.seed,))
         prompts: list[Any] = [
-            {"prompt": self._prompt(request.question), "multi_modal_data": {"image": request.image}}
+            {"prompt": chat_prompt(self._processor, request.question), "multi_modal_data": {"image": request.image}}
             for request in requests
         ]
         outputs: list[RequestOutput] = self._engine.generate(prompts, self._parameters(sampling), use_tqdm=False)
@@ -103,8 +109,8 @@ class VllmEngine:
 
     def load_weights(self, source: Path | State) -> None:
         if isinstance(source, Mapping):
-            with TemporaryDirectory(dir=transfer_folder(), prefix="simpleseg-") as folder:
-                path = Path(folder) / "model.safetensors"
+            with scratch_folder(in_memory=True) as folder:
+                path = folder / "model.safetensors"
                 write_weights(source, path)
                 self._reload(path)
         else:
@@ -129,9 +135,6 @@ class VllmEngine:
         self._engine.llm_engine.reset_encoder_cache()
         self._engine.reset_prefix_cache()
 
-    def _prompt(self, question: str) -> str:
-        return chat_prompt(self._processor, question)
-
     def _parameters(self, sampling: Sampling) -> SamplingParams:
         return SamplingParams(
             n=sampling.n,
@@ -144,11 +147,6 @@ class VllmEngine:
         )
 
 
-def _processor(model_dir: str, settings: EngineSettings) -> ProcessorMixin:
-    processor: ProcessorMixin = AutoProcessor.from_pretrained(model_dir, trust_remote_code=settings.trust_remote_code)
-    return processor
-
-
 def _make_numba_inspectable() -> None:
     """Let vLLM look through all loaded modules, as it does on the CPU, without stumbling over numba.
 
@@ -159,15 +157,16 @@ def _make_numba_inspectable() -> None:
         ffi.lib._fntab.setdefault("__dict__", {})
 
 
-def _pixel_bounds(settings: EngineSettings) -> dict[str, int] | None:
-    bounds = {"min_pixels": settings.min_pixels, "max_pixels": settings.max_pixels}
-    return {name: value for name, value in bounds.items() if value is not None} or None
-
-
 def _memory(settings: EngineSettings) -> dict[str, Any]:
     """On the CPU vLLM counts its cache in whole GiB unless told the bytes, and torch.compile would need a compiler."""
     if current_platform.is_cpu():
-        return {"kv_cache_memory_bytes": settings.kv_cache_mib << 20, "enforce_eager": True}
+        return {
+            "kv_cache_memory_bytes": settings.kv_cache_mib << 20,
+            "enforce_eager": True,
+            # vLLM 0.32's own kernel turns the queries of all heads but the first by wrong angles where they come by
+            # heads, as DeepSeek's do.
+            "compilation_config": {"custom_ops": ["all", "-rotary_embedding"]},
+        }
     return {"gpu_memory_utilization": settings.gpu_memory_utilization}
 
 

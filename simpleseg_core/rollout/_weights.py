@@ -1,22 +1,47 @@
-"""Weights on their way from a trainer to an engine: safetensors files, in shared memory where the machine has it."""
+"""Weights on their way from a trainer to an engine: arrays that travel between nodes, or safetensors files."""
 
+import warnings
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
-from tempfile import gettempdir
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from safetensors import safe_open
 from safetensors.torch import save_file
 
 from simpleseg_core.files import replacing
 from simpleseg_core.rollout._protocol import State
 
-_SHARED_MEMORY = Path("/dev/shm")  # noqa: S108 (files in it carry random names)
+
+@dataclass(frozen=True, slots=True)
+class Packed:
+    """Weights as plain bytes: pickled without a copy, so that all readers on a node share Ray's own memory."""
+
+    version: int
+    """Which weights these are: the steps of training behind them."""
+    arrays: dict[str, tuple[NDArray[np.uint8], torch.dtype, torch.Size]]
+
+    def unpack(self) -> State:
+        """The weights, read only; they live as long as this does."""
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "The given NumPy array is not writable")
+            return {
+                name: torch.from_numpy(array).view(dtype).view(shape)
+                for name, (array, dtype, shape) in self.arrays.items()
+            }
 
 
-def transfer_folder() -> Path:
-    """Where weights are handed over: memory if possible, else the folder for temporary files."""
-    return _SHARED_MEMORY if _SHARED_MEMORY.is_dir() else Path(gettempdir())
+def pack_weights(state: State, version: int) -> Packed:
+    """Weights of a trainer on the CPU; of tensors that share their memory (tied embeddings) only the first."""
+    return Packed(
+        version,
+        {
+            name: (tensor.contiguous().view(-1).view(torch.uint8).numpy(), tensor.dtype, tensor.shape)
+            for name, tensor in _without_aliases(state)
+        },
+    )
 
 
 def write_weights(state: State, path: Path, dtype: torch.dtype | None = None) -> None:

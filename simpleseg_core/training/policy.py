@@ -1,20 +1,25 @@
-"""Log-probabilities of sampled answers under a model, with each prompt's image encoded once for all of its answers."""
+"""Log-probabilities of sampled answers under a model, with each prompt's image encoded once for all of its answers.
 
-from collections.abc import Sequence
+Shapes: G prompts of P tokens each, with N image placeholders in all, each of F values; B answers, A tokens the longest,
+L tokens of all of them, V words of the vocabulary; T tokens of the longest prompt with an answer behind it. Rotary
+positions have an axis in front: three in the Qwen family.
+"""
+
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
+from torch.distributed.fsdp import FSDPModule, register_fsdp_forward_method
 from torch.nn.utils.rnn import pad_sequence
 from transformers import PreTrainedModel
 
-from simpleseg_core.models import chat_prompt
+from simpleseg_core.models.architectures import architecture_of
+from simpleseg_core.models.chat import chat_prompt
 from simpleseg_core.rollout import Request
-from simpleseg_core.training.gspo import token_logps
-
-_SUPPORTED = ("qwen2_vl", "qwen2_5_vl")
+from simpleseg_core.training.objectives import token_logps
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,11 +29,9 @@ class Prompts:
     ids: list[Tensor]
     """Token ids of each prompt, (P,), image placeholders included."""
     positions: list[Tensor]
-    """Rotary positions of each prompt, (3, P): time, height, width."""
-    pixels: Tensor
-    """Patches of all images, (patches, values)."""
-    grid: Tensor
-    """Patches of each image, (prompts, 3): time, height, width."""
+    """Rotary positions of each prompt, (axes, P)."""
+    images: list[tuple[Tensor, ...]]
+    """What the processor made of the images, a chunk of them at a time, in the order that the architecture asks for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +43,7 @@ class Answer:
 
 
 class Policy:
-    """A Qwen2-VL or Qwen2.5-VL as a distribution over answers."""
+    """A model as a distribution over answers."""
 
     def __init__(
         self,
@@ -49,6 +52,7 @@ class Policy:
         forbidden: Sequence[int],
         temperature: float,
         autocast: torch.dtype | None = None,
+        images_at_once: int = 32,
     ) -> None:
         """
         Args:
@@ -56,48 +60,51 @@ class Policy:
             forbidden: ids that the engine never samples.
             temperature: of the sampling.
             autocast: compute type, if it differs from the weights'.
+            images_at_once: how many go through the vision tower together.
 
         Raises:
-            ValueError: the architecture splits into vision and language in another way.
+            ValueError: no architecture reads the model's type.
         """
-        if model.config.model_type not in _SUPPORTED:
-            raise ValueError(
-                f"rl: a model of type {model.config.model_type!r} cannot be trained yet, only {', '.join(_SUPPORTED)}"
-            )
+        self._forward = architecture_of(model.config.model_type).forward
         self.model: Any = model
         self._processor = processor
         self._forbidden = torch.tensor(forbidden, dtype=torch.long, device=model.device)
         self._temperature = temperature
         self._autocast_dtype = autocast
+        self._images_at_once = images_at_once
+        self._encode = _with_all_weights(model, "encode_for_reinforcement", self._forward.image_features)
+        self._logits = _with_all_weights(model, "logits_for_reinforcement", self._answer_logits)
 
     def encode(self, requests: Sequence[Request]) -> Prompts:
         """Tokenise the questions and cut the images into patches."""
+        size = self._images_at_once
+        ids, positions, images = list[Tensor](), list[Tensor](), list[tuple[Tensor, ...]]()
+        for first in range(0, len(requests), size):
+            encoded = self._process(requests[first : first + size])
+            lengths: list[int] = encoded["attention_mask"].sum(1).tolist()
+            places = self._forward.positions(self.model, encoded)
+            ids += [row[:length] for row, length in zip(encoded["input_ids"], lengths, strict=True)]
+            positions += [places[:, i, :length] for i, length in enumerate(lengths)]
+            images.append(tuple(encoded[name].to(self.model.device) for name in self._forward.image_inputs))
+        device = self.model.device
+        return Prompts([row.to(device) for row in ids], [each.to(device) for each in positions], images)
+
+    def _process(self, requests: Sequence[Request]) -> Any:
         texts = [chat_prompt(self._processor, request.question) for request in requests]
         images = [request.image for request in requests]
-        encoded = self._processor(text=texts, images=images, padding=True, padding_side="right", return_tensors="pt")
-        positions, _ = self.model.model.get_rope_index(
-            encoded["input_ids"],
-            encoded["mm_token_type_ids"],
-            image_grid_thw=encoded["image_grid_thw"],
-            attention_mask=encoded["attention_mask"],
-        )
-        lengths: list[int] = encoded["attention_mask"].sum(1).tolist()
-        device = self.model.device
-        return Prompts(
-            [row[:size] for row, size in zip(encoded["input_ids"].to(device), lengths, strict=True)],
-            [positions[:, i, :size].to(device) for i, size in enumerate(lengths)],
-            encoded["pixel_values"].to(device),
-            encoded["image_grid_thw"].to(device),
-        )
+        return self._processor(text=texts, images=images, padding=True, padding_side="right", return_tensors="pt")
 
-    def image_features(self, prompts: Prompts) -> Tensor:
-        """Features of all images, one row for each image placeholder, (placeholders, hidden)."""
+    def image_features(self, prompts: Prompts) -> "ImageFeatures":
+        """Features of all images, one row for each image placeholder, (N, F)."""
+        return ImageFeatures(prompts.images, self._encode_chunk)
+
+    def _encode_chunk(self, images: tuple[Tensor, ...]) -> Tensor:
         with self._autocast():
-            output = self.model.model.get_image_features(prompts.pixels, prompts.grid, return_dict=True)
-        return torch.cat(tuple(output.pooler_output))
+            features: Tensor = self._encode(self.model, *images)
+            return features
 
     def logps(self, prompts: Prompts, features: Tensor, answers: Sequence[Answer]) -> tuple[Tensor, Tensor]:
-        """Log-probabilities of the answers' tokens and their mask, both (answers, longest); 0 where the mask is false.
+        """Log-probabilities of the answers' tokens and their mask, both (B, A); 0 where the mask is false.
 
         Rows are padded on the right, where a causal model needs no mask.
         """
@@ -106,31 +113,34 @@ class Policy:
         ids = [torch.cat([prompts.ids[a.prompt], t[:-1]]) for a, t in zip(answers, tokens, strict=True)]
         predicts = [torch.arange(len(row), device=row.device) >= start for row, start in zip(ids, starts, strict=True)]
         with self._autocast():
-            hidden = self.model.model.language_model(
-                inputs_embeds=self._embed(pad_sequence(ids, batch_first=True), prompts, features, answers),
-                position_ids=self._positions(prompts, answers),
-                use_cache=False,
-            ).last_hidden_state
-            logits = self.model.lm_head(hidden[pad_sequence(predicts, batch_first=True)])
+            logits = self._logits(
+                pad_sequence(ids, batch_first=True),
+                self._positions(prompts, answers),
+                self._own_features(prompts, features, answers),
+                pad_sequence(predicts, batch_first=True),
+            )
         flat = token_logps(logits, torch.cat(tokens), self._temperature, self._forbidden)
         return _unflatten(flat, [len(row) for row in tokens])
 
-    def _embed(self, ids: Tensor, prompts: Prompts, features: Tensor, answers: Sequence[Answer]) -> Tensor:
-        """Token embeddings with each image's features in place of its placeholders, (answers, tokens, hidden)."""
-        merge = self.model.config.vision_config.spatial_merge_size
-        images = features.split((prompts.grid.prod(-1) // merge**2).tolist())
-        embeds: Tensor = self.model.get_input_embeddings()(ids)
-        placeholders = (ids == self.model.config.image_token_id)[..., None]
-        own = torch.cat([images[answer.prompt] for answer in answers]).to(embeds.dtype)
-        return embeds.masked_scatter(placeholders, own)
+    def _answer_logits(self, ids: Tensor, positions: Tensor, features: Tensor, predicts: Tensor) -> Tensor:
+        """Logits (L, V) where a token of an answer is predicted; `ids` and `predicts`, bool, are (B, T)."""
+        head = self.model.get_output_embeddings()
+        logits: Tensor = head(self._forward.hidden(self.model, ids, positions, features)[predicts])
+        return logits
+
+    def _own_features(self, prompts: Prompts, features: Tensor, answers: Sequence[Answer]) -> Tensor:
+        """The features of each answer's image, one after the other: of images, (N, F), to of rows."""
+        sizes = [size for chunk in prompts.images for size in self._forward.image_sizes(self.model, *chunk)]
+        images = features.split(sizes)
+        return torch.cat([images[answer.prompt] for answer in answers])
 
     def _positions(self, prompts: Prompts, answers: Sequence[Answer]) -> Tensor:
-        """Rotary positions, (3, answers, tokens): the prompt's, then one more for each token of the answer."""
+        """Rotary positions, (axes, B, T): the prompt's, then one more for each token of the answer."""
         rows = []
         for answer in answers:
             prompt = prompts.positions[answer.prompt]
             further = torch.arange(1, len(answer.token_ids), device=prompt.device) + prompt.max()
-            rows.append(torch.cat([prompt, further.expand(3, -1)], dim=1).T)
+            rows.append(torch.cat([prompt, further.expand(len(prompt), -1)], dim=1).T)
         return pad_sequence(rows, batch_first=True).permute(2, 0, 1)
 
     def _tensor(self, token_ids: Sequence[int]) -> Tensor:
@@ -142,7 +152,45 @@ class Policy:
         return torch.autocast(self.model.device.type, self._autocast_dtype)
 
 
+class ImageFeatures:
+    """Features of images whose gradient gathers over several backward passes before it goes through the vision tower.
+
+    Of a single chunk the tower keeps what its gradient needs. Of several it keeps nothing and encodes each once more,
+    so that memory is bounded by a chunk.
+    """
+
+    def __init__(self, images: Sequence[tuple[Tensor, ...]], encode: Callable[[tuple[Tensor, ...]], Tensor]) -> None:
+        self._images, self._encode = images, encode
+        self._kept = torch.is_grad_enabled() and len(images) == 1
+        with torch.set_grad_enabled(self._kept):
+            self._chunks = [encode(each) for each in images]
+        self.values = torch.cat(self._chunks).detach().requires_grad_(torch.is_grad_enabled())
+        """(N, F); a leaf of the graph."""
+
+    def backward(self) -> None:
+        """Send what has gathered in `values.grad` through the vision tower."""
+        if self.values.grad is None:
+            return
+        sizes = [len(chunk) for chunk in self._chunks]
+        for chunk, images, gradient in zip(self._chunks, self._images, self.values.grad.split(sizes), strict=True):
+            features = chunk if self._kept else self._encode(images)
+            if features.requires_grad:
+                features.backward(gradient)
+
+
+def _with_all_weights(model: Any, name: str, function: Callable[..., Tensor]) -> Callable[..., Tensor]:
+    """The function, with all weights of a sharded model at hand: FSDP gathers those outside its blocks for what it
+    knows as a forward pass."""
+    if not isinstance(model, FSDPModule):
+        return function
+    setattr(model, name, function)
+    register_fsdp_forward_method(cast(nn.Module, model), name)
+    known: Callable[..., Tensor] = getattr(model, name)
+    return known
+
+
 def _unflatten(flat: Tensor, lengths: Sequence[int]) -> tuple[Tensor, Tensor]:
+    """(L,) -> (B, A) and its mask."""
     padded = pad_sequence(list(flat.split(list(lengths))), batch_first=True)
     mask = torch.arange(padded.shape[1], device=flat.device) < torch.tensor(lengths, device=flat.device)[:, None]
     return padded, mask

@@ -3,20 +3,22 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import torch
 from PIL import Image
-from transformers import PreTrainedModel, ProcessorMixin
 
 from simpleseg_core.data.outlines import row_mask
 from simpleseg_core.data.shards import ImageStore
 from simpleseg_core.geometry import Mask, polygons_to_mask
-from simpleseg_core.grammar import parse_polygons
-from simpleseg_core.models import chat_prompt
-from simpleseg_core.training.events import EventWriter
-from simpleseg_core.viz import Probe, probe_sheet
+from simpleseg_core.grammar import Style, parse_polygons
+from simpleseg_core.journal import Journal
+from simpleseg_core.viz import Probe, RgbImage, probe_sheet
+
+if TYPE_CHECKING:  # the process that announces a probe does not answer it
+    from transformers import PreTrainedModel, ProcessorMixin
+
+    from simpleseg_core.rollout import Completion, Request
 
 
 @dataclass(frozen=True)
@@ -26,44 +28,56 @@ class GenerationProbe:
     prompts: Sequence[Mapping[str, Any]]
     images: Path
     max_tokens: int = 160
+    name: str = "probe"
+    """Of the pictures: whose answers they are."""
+    style: Style | None = None
+    """That the prompts ask for."""
 
-    def __call__(self, model: PreTrainedModel, processor: ProcessorMixin, events: EventWriter, step: int) -> None:
+    def __call__(self, model: "PreTrainedModel", processor: "ProcessorMixin", events: Journal, step: int) -> None:
         """Answer greedily and announce one picture with image, truth and prediction of every query."""
+        from simpleseg_core.rollout import Generator, Request, Sampling
+
         if not self.prompts:
             return
         store = ImageStore(self.images)
-        pictures = [store.read(row["shard"], row["image"]) for row in self.prompts]
-        answers = _answer(model, processor, pictures, [row["question"] for row in self.prompts], self.max_tokens)
-        probes = [draw_probe(*item) for item in zip(self.prompts, pictures, answers, strict=True)]
-        events.image("probe", probe_sheet(probes), step)
+        requests = [Request(store.read(row["shard"], row["image"]), row["question"]) for row in self.prompts]
+        answers = Generator(model.eval(), processor).generate(requests, Sampling(self.max_tokens))
+        events.image(self.name, draw_probes(self.prompts, requests, answers, self.style), step)
 
 
-def draw_probe(row: Mapping[str, Any], picture: Image.Image, answer: str) -> Probe:
-    """One query with what a model said to it; an answer that does not parse predicts nothing."""
+def draw_probes(
+    rows: Sequence[Mapping[str, Any]],
+    requests: "Sequence[Request]",
+    answers: "Sequence[Sequence[Completion]]",
+    style: Style | None = None,
+) -> RgbImage:
+    """A page of queries (rows of PROMPTS), each with its truth and the first of a model's answers to it."""
+    every = zip(rows, requests, answers, strict=True)
+    return probe_sheet([_probe(row, request.image, found[0].text, style) for row, request, found in every])
+
+
+def probe_giou(
+    rows: Sequence[Mapping[str, Any]], answers: "Sequence[Sequence[Completion]]", style: Style | None = None
+) -> float:
+    """Mean IoU of the first of a model's answers to each query (rows of PROMPTS); one that does not parse predicts
+    nothing."""
+    every = zip(rows, answers, strict=True)
+    return float(np.mean([_iou(row_mask(row), _predicted(row, found[0].text, style)) for row, found in every]))
+
+
+def _predicted(row: Mapping[str, Any], answer: str, style: Style | None) -> Mask:
+    return polygons_to_mask(parse_polygons(answer, style=style).polygons, row["height"], row["width"])
+
+
+def _probe(row: Mapping[str, Any], image: Image.Image, answer: str, style: Style | None) -> Probe:
+    """An answer that does not parse predicts nothing."""
     truth = row_mask(row)
-    parsed = parse_polygons(answer)
-    prediction = polygons_to_mask(parsed.polygons, *truth.shape)
-    verdict = f"IoU {_iou(truth, prediction):.2f}" if parsed.error is None else "unreadable"
-    return Probe(np.asarray(picture), truth, prediction, f"{row['expression']}: {verdict}")
+    prediction = _predicted(row, answer, style)
+    readable = parse_polygons(answer, style=style).error is None
+    verdict = f"IoU {_iou(truth, prediction):.2f}" if readable else "unreadable"
+    return Probe(np.asarray(image), truth, prediction, f"{row['expression']}: {verdict}")
 
 
 def _iou(first: Mask, second: Mask) -> float:
     union = int((first | second).sum())
     return float((first & second).sum()) / union if union else 1.0
-
-
-@torch.inference_mode()
-def _answer(
-    model: PreTrainedModel, processor: Any, pictures: Sequence[Image.Image], questions: Sequence[str], max_tokens: int
-) -> list[str]:
-    texts = [chat_prompt(processor, question) for question in questions]
-    inputs = processor(text=texts, images=list(pictures), padding=True, padding_side="left", return_tensors="pt").to(
-        model.device
-    )
-    model.eval()
-    forbidden = [model.config.image_token_id, model.config.video_token_id]
-    output = cast(Any, model).generate(**inputs, max_new_tokens=max_tokens, do_sample=False, suppress_tokens=forbidden)
-    answers: list[str] = processor.tokenizer.batch_decode(
-        output[:, inputs["input_ids"].shape[1] :], skip_special_tokens=True
-    )
-    return answers

@@ -10,11 +10,11 @@ from simpleseg_core.config import PromptFilterConfig
 from simpleseg_core.data.outlines import row_rle
 from simpleseg_core.files import read_state, write_json
 from simpleseg_core.geometry import Rle, polygons_mask_iou
-from simpleseg_core.grammar import parse_polygons
+from simpleseg_core.grammar import Style, parse_polygons
 
 Row = Mapping[str, Any]
 """A row of PROMPTS."""
-Answer = Callable[[Sequence[Row], int], Sequence[Sequence[str]]]
+AnswerPrompts = Callable[[Sequence[Row], int], Sequence[Sequence[str]]]
 """Prompts and the number of the first -> `samples` answers to each."""
 
 _CHUNK = 256
@@ -48,11 +48,14 @@ def select_prompts(rates: Sequence[float], settings: PromptFilterConfig) -> Sele
     return Selection(kept, hopeless, solved)
 
 
-def pass_rates(rows: Sequence[Row], answer: Answer, threshold: float, state: Path, mark: str) -> list[float]:
+def pass_rates(
+    rows: Sequence[Row], answer: AnswerPrompts, threshold: float, state: Path, mark: str, style: Style | None = None
+) -> list[float]:
     """For each prompt the share of answers whose IoU with the true mask reaches the threshold.
 
     Args:
         state: JSON file with the rates found so far; a run with the same `mark` goes on from there.
+        style: that the prompts ask for.
     """
     saved = read_state(state)
     rates: list[float] = list(saved["rates"]) if saved.get("mark") == mark else []
@@ -60,15 +63,15 @@ def pass_rates(rows: Sequence[Row], answer: Answer, threshold: float, state: Pat
         part = rows[start : start + _CHUNK]
         for row, texts in zip(part, answer(part, start), strict=True):
             truth = row_rle(row)
-            rates.append(sum(answer_iou(text, truth) >= threshold for text in texts) / len(texts))
+            rates.append(sum(answer_iou(text, truth, style) >= threshold for text in texts) / len(texts))
         write_json(state, {"mark": mark, "rates": rates})
         _log.info("pass rates of %d of %d prompts", len(rates), len(rows))
     return rates
 
 
-def answer_iou(text: str, truth: Rle) -> float:
+def answer_iou(text: str, truth: Rle, style: Style | None = None) -> float:
     """IoU of an answer with a true mask: 1 where both are empty, 0 for an answer that cannot be read."""
-    parsed = parse_polygons(text)
+    parsed = parse_polygons(text, style=style)
     if parsed.error is not None:
         return 0.0
     return polygons_mask_iou(parsed.polygons, truth)

@@ -1,44 +1,54 @@
-"""The trainer of reinforcement learning: it owns the weights and improves them on batches of scored answers."""
+"""The trainer of reinforcement learning: it owns the weights and improves them on batches of scored answers.
+
+It runs in one worker or in several (`Team`), which share the model, and the groups of a minibatch, between them; each
+calls the same methods in the same order. Every worker has equally many answers, for the others wait for it in each
+forward pass: where groups are too few, it repeats one that weighs nothing.
+
+Shapes: G groups (prompts) of a minibatch, n answers for each, B answers of a micro-batch out of the G n, T tokens of
+the longest of them, P image placeholders of all prompts. Rewards are float64 (G, n), log-probabilities float (B, T)
+with a bool mask (B, T), features of images (P, values), advantages and what is measured of single answers (B,).
+"""
 
 import time
-from collections import defaultdict
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from itertools import pairwise
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
-import numpy as np
 import torch
-from torch import Tensor
+import torch.distributed as dist
+from torch import Tensor, nn
+from torch.distributed.checkpoint.state_dict import (
+    StateDictOptions,
+    get_model_state_dict,
+    get_optimizer_state_dict,
+    set_model_state_dict,
+    set_optimizer_state_dict,
+)
 
 from simpleseg_core.config import ModelConfig, RLConfig
-from simpleseg_core.models import DTYPES, load_model, load_processor, save_checkpoint
-from simpleseg_core.rollout import Completion, Request, forbidden_ids, write_weights
+from simpleseg_core.models.loading import DTYPES, checkpoint_state, load_model, load_processor, save_checkpoint
+from simpleseg_core.rollout import Packed, forbidden_ids, pack_weights
 from simpleseg_core.training.checkpoint import Checkpoints
-from simpleseg_core.training.gspo import group_advantages, kl_k3, log_ratio, surrogate
+from simpleseg_core.training.finite import require_finite
+from simpleseg_core.training.noise import GradientNoise
+from simpleseg_core.training.objectives import (
+    Answers,
+    importance_weights,
+    kl_k3,
+    log_ratio,
+    objective,
+    sequence_mean,
+)
 from simpleseg_core.training.optimizer import build_optimizer, clip_gradients
-from simpleseg_core.training.policy import Answer, Policy, Prompts
-from simpleseg_core.training.schedule import learning_rate
+from simpleseg_core.training.parallel import Sharding, load_sharded
+from simpleseg_core.training.policy import Policy
+from simpleseg_core.training.rl_batch import Batch, Group, Sample, Team, rewards_of, samples_of, split
+from simpleseg_core.training.rl_measured import Measured
+from simpleseg_core.training.schedule import is_due, learning_rate
+from simpleseg_core.training.state import in_type
 
-
-@dataclass(frozen=True, slots=True)
-class Group:
-    """One prompt, its sampled answers and their rewards."""
-
-    request: Request
-    completions: Sequence[Completion]
-    rewards: Sequence[float]
-
-
-@dataclass(frozen=True, slots=True)
-class _Sample:
-    """An answer with what the objective needs to know about it."""
-
-    answer: Answer
-    advantage: float
-    engine_logp: float
-    """Mean log-probability of a token by the engine."""
+_FULL = StateDictOptions(full_state_dict=True, cpu_offload=True)
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,170 +64,218 @@ class TrainerSpec:
     device: str
 
 
-class Trainer:
-    """Weights, optimizer and checkpoints of a GSPO run."""
+@dataclass(frozen=True, slots=True)
+class Resumed:
+    """Where a run goes on."""
 
-    def __init__(self, spec: TrainerSpec) -> None:
-        self._spec = spec
+    step: int
+    """Steps done."""
+    cursor: int
+    """Prompts drawn in them."""
+    notes: Sequence[str]
+    """What whoever watches should know about the checkpoints, a line each."""
+
+
+class Trainer:
+    """Weights, optimizer and checkpoints of a GSPO run, or one worker's shard of them."""
+
+    def __init__(self, spec: TrainerSpec, team: Team | None = None) -> None:
+        self._spec, self._team = spec, team or Team()
+        self._team.join(spec.device)
         self._processor = load_processor(spec.start, spec.model)
         self._model = self._load()
         self._policy = self._policy_of(self._model)
         self._reference = self._policy_of(self._load().requires_grad_(False)) if spec.rl.kl else None
         self._optimizer = build_optimizer(self._model, spec.rl.optimizer)
-        self._checkpoints = Checkpoints(spec.work / "checkpoints", spec.fingerprint)
+        self._objective = objective(spec.rl.objective)
+        self._noise = GradientNoise(self._model.parameters())
+        self._notes: list[str] = []
+        self._checkpoints = Checkpoints(spec.work / "checkpoints", spec.fingerprint, say=self._notes.append)
 
-    def update(self, groups: Sequence[Group], step: int) -> dict[str, float]:
-        """One optimizer step for each minibatch of groups; returns what was measured, averaged over answers."""
+    def update(self, groups: Sequence[Group], step: int) -> Measured:
+        """One optimizer step for each minibatch of groups; returns what was measured on this worker's answers."""
         began = time.perf_counter()
-        rl = self._spec.rl
+        rl, measured = self._spec.rl, Measured()
         rate = learning_rate(step, rl.steps, rl.optimizer)
-        parts = [groups[i] for i in _split(len(groups), rl.minibatches)]
-        batches = [self._batch(part) for part in parts]
-        old = [self._old_logps(*batch) for batch in batches] if len(batches) > 1 else [None]
-        meter = _Meter()
+        mixed = self._measures_noise(step)
+        batches = [self._batch(groups, part, mixed=mixed) for part in split(len(groups), rl.minibatches)]
+        batches = [batch for batch in batches if batch.answers]
+        if not batches:
+            return measured  # no answer has a token
+        old = [self._old_logps(batch) for batch in batches] if len(batches) > 1 else [None]
         for batch, logps in zip(batches, old, strict=True):
-            self._step(*batch, logps, rate, meter)
+            self._step(batch, logps, step, rate, measured)
         tokens = sum(len(completion.token_ids) for group in groups for completion in group.completions)
         seconds = time.perf_counter() - began
-        return {**meter.summary(), "lr": rate, "train_s": seconds, "train_tokens_per_s": tokens / seconds}
+        measured.add(lr=[rate], train_s=[seconds], train_tokens_per_s=[tokens / seconds])
+        return measured
 
-    def write_weights(self, path: Path) -> None:
-        """Hand the weights over to an engine, in its type."""
-        write_weights(self._model.state_dict(), path, DTYPES[self._spec.model.dtype])
+    def weights(self, version: int) -> Packed | None:
+        """The weights as an engine takes them, in its type; None on every worker but the first."""
+        state = self._whole_state()
+        return pack_weights(checkpoint_state(self._model, state), version) if self._team.rank == 0 else None
 
     def save(self, step: int, cursor: int) -> None:
         """Checkpoint after `step` steps, in which `cursor` prompts were drawn."""
-        state = {"model": self._model.state_dict(), "optimizer": self._optimizer.state_dict(), "cursor": cursor}
-        self._checkpoints.save(step, state)
+        model = get_model_state_dict(self._model, options=_FULL)
+        optimizer = get_optimizer_state_dict(self._model, self._optimizer.parts, options=_FULL)
+        if self._team.rank == 0:
+            self._checkpoints.save(step, {"model": model, "optimizer": optimizer, "cursor": cursor})
 
-    def resume(self) -> tuple[int, int]:
-        """Load the newest checkpoint of this run; returns its step and cursor, (0, 0) where there is none."""
-        latest = self._checkpoints.latest()
-        if latest is None:
-            return 0, 0
-        step, state = latest
-        self._model.load_state_dict(state["model"])
-        self._optimizer.load_state_dict(state["optimizer"])
-        return step, int(state["cursor"])
+    def resume(self) -> Resumed:
+        """Load the newest checkpoint of this run on the first worker, if there is one, and hand it to the others."""
+        latest = self._checkpoints.latest() if self._team.rank == 0 else None
+        if not self._agreed(latest is not None):
+            return Resumed(0, 0, self._notes)
+        step, state = latest or (0, {"model": {}, "optimizer": {}, "cursor": 0})
+        options = StateDictOptions(full_state_dict=True, broadcast_from_rank0=self._team.size > 1)
+        set_model_state_dict(self._model, state["model"], options=options)
+        set_optimizer_state_dict(self._model, self._optimizer.parts, state["optimizer"], options=options)
+        return Resumed(step, int(state["cursor"]), self._notes)
 
     def finish(self, output: Path) -> None:
         """Write the HF checkpoint and forget the state of training."""
+        self._model.config.dtype = DTYPES[self._spec.model.dtype]
+        state = self._whole_state()
+        if self._team.rank == 0:
+            save_checkpoint(self._model, self._processor, output, state)
+            self._checkpoints.clear()
+
+    def _whole_state(self) -> dict[str, Tensor]:
+        """All weights in the type of the model, gathered from all workers; empty on every worker but the first."""
+        gathered = cast(dict[str, Tensor], get_model_state_dict(self._model, options=_FULL))
+        tied = set(self._model.all_tied_weights_keys)  # gathering makes copies of what is one tensor
         dtype = DTYPES[self._spec.model.dtype]
-        self._model.config.dtype = dtype
-        state = {name: tensor.to(dtype) for name, tensor in self._model.state_dict().items()}
-        save_checkpoint(self._model, self._processor, output, state)
-        self._checkpoints.clear()
+        return in_type({name: value for name, value in gathered.items() if name not in tied}, dtype)
+
+    def _agreed(self, found: bool) -> bool:
+        """What the first worker has found."""
+        if self._team.size == 1:
+            return found
+        told = [found]
+        dist.broadcast_object_list(told, src=0)
+        return told[0]
 
     def _load(self) -> Any:
         """The starting weights in float32, the master copy whatever the compute type."""
-        model = load_model(self._spec.start, self._spec.model.model_copy(update={"dtype": "float32"}))
-        return model.to(self._spec.device).train()  # type: ignore[arg-type]
+        spec = self._spec
+        if self._team.size > 1:
+            return load_sharded(spec.start, spec.model, torch.device(spec.device), Sharding()).train()
+        model = load_model(spec.start, spec.model.model_copy(update={"dtype": "float32"}))
+        return cast(nn.Module, model).to(spec.device).train()
 
     def _policy_of(self, model: Any) -> Policy:
         forbidden = forbidden_ids(self._spec.start, self._spec.model.trust_remote_code)
         dtype = DTYPES[self._spec.model.dtype]
         autocast = None if dtype is torch.float32 else dtype
-        return Policy(model, self._processor, forbidden, self._spec.rl.rollout.temperature, autocast)
+        return Policy(
+            model, self._processor, forbidden, self._spec.rl.rollout.temperature, autocast, self._spec.rl.images_at_once
+        )
 
-    def _batch(self, groups: Sequence[Group]) -> tuple[Prompts, list[_Sample]]:
-        rewards = torch.tensor([list(group.rewards) for group in groups], dtype=torch.float64)
-        advantages = group_advantages(rewards, self._spec.rl.normalise_std).tolist()
+    def _measures_noise(self, step: int) -> bool:
+        """Only a single worker sees the gradients of its micro-batches whole."""
+        return self._team.size == 1 and is_due(step, self._spec.rl.noise_every)
+
+    def _batch(self, groups: Sequence[Group], part: slice, mixed: bool) -> Batch:
+        """This worker's share of a minibatch, with as many answers as any other's.
+
+        Answers of like length are together, or, mixed, those of a group.
+        """
+        chosen = range(len(groups))[part]
+        advantages = self._objective.advantages(rewards_of(groups[part], self._spec.rl)).tolist()
+        end = self._processor.tokenizer.eos_token_id
+        own = list(chosen[self._team.rank :: self._team.size])
+        idle = [chosen[0]] * (-(-len(chosen) // self._team.size) - len(own))
         samples = [
-            _Sample(Answer(index, completion.token_ids), advantage, _mean_logp(completion))
-            for index, (group, row) in enumerate(zip(groups, advantages, strict=True))
-            for completion, advantage in zip(group.completions, row, strict=True)
+            sample
+            for place, (index, weight) in enumerate([*((i, 1.0) for i in own), *((i, 0.0) for i in idle)])
+            for sample in samples_of(groups[index], advantages[index - chosen.start], index, place, weight, end)
         ]
-        samples.sort(key=lambda sample: len(sample.answer.token_ids))  # little padding in a micro-batch
-        return self._policy.encode([group.request for group in groups]), samples
+        if not mixed:
+            samples.sort(key=lambda sample: len(sample.answer.token_ids))  # little padding in a micro-batch
+        sizes = [len(completion.token_ids) for i in chosen for completion in groups[i].completions]
+        prompts = self._policy.encode([groups[i].request for i in [*own, *idle]])
+        return Batch(prompts, samples, sum(size > 0 for size in sizes), sum(sizes))
 
     @torch.no_grad()
-    def _old_logps(self, prompts: Prompts, samples: Sequence[_Sample]) -> list[Tensor]:
+    def _old_logps(self, batch: Batch) -> list[Tensor]:
         """Log-probabilities before the first minibatch's step, one tensor for each micro-batch."""
-        return self._frozen_logps(self._policy, prompts, samples)
+        return self._frozen_logps(self._policy, batch)
 
-    def _frozen_logps(self, policy: Policy, prompts: Prompts, samples: Sequence[_Sample]) -> list[Tensor]:
-        features = policy.image_features(prompts)
-        return [policy.logps(prompts, features, [s.answer for s in micro])[0] for micro in self._micro_batches(samples)]
+    def _frozen_logps(self, policy: Policy, batch: Batch) -> list[Tensor]:
+        features = policy.image_features(batch.prompts).values
+        return [
+            policy.logps(batch.prompts, features, [s.answer for s in micro])[0]
+            for micro in self._micro_batches(batch.samples)
+        ]
 
-    def _step(
-        self, prompts: Prompts, samples: Sequence[_Sample], old: list[Tensor] | None, rate: float, meter: "_Meter"
-    ) -> None:
+    def _step(self, batch: Batch, old: list[Tensor] | None, step: int, rate: float, measured: Measured) -> None:
         """Accumulate the gradient of one minibatch and update.
 
         The images are encoded once; the gradient with respect to their features gathers over the micro-batches
         and goes through the vision tower at the end.
+
+        Raises:
+            FloatingPointError: loss or gradient is not finite; the weights are as they were.
         """
-        reference = self._reference_logps(prompts, samples)
-        features = self._policy.image_features(prompts)
-        leaf = features.detach().requires_grad_()
-        for index, micro in enumerate(self._micro_batches(samples)):
-            logps, mask = self._policy.logps(prompts, leaf, [sample.answer for sample in micro])
+        total = 0.0
+        reference = self._reference_logps(batch)
+        features = self._policy.image_features(batch.prompts)
+        for index, micro in enumerate(self._micro_batches(batch.samples)):
+            logps, mask = self._policy.logps(batch.prompts, features.values, [sample.answer for sample in micro])
             before = logps.detach() if old is None else old[index]
-            loss = self._loss(logps, before, mask, micro, reference[index] if reference else None, meter)
-            (loss / len(samples)).backward()
-        if features.requires_grad:
-            features.backward(leaf.grad)
-        meter.add(grad_norm=[clip_gradients(self._model, self._spec.rl.optimizer.grad_clip)])
+            advantages = logps.new_tensor([sample.advantage for sample in micro])
+            answers = self._answers(logps, before, mask, advantages, batch.tokens / batch.answers)
+            share = self._loss(answers, micro, reference[index] if reference else None, measured) / batch.answers
+            (share * self._team.size).backward()  # FSDP takes the mean over workers
+            if self._measures_noise(step):
+                self._noise.add(len(micro))
+            total += float(share.detach())
+        measured.add(**{name: [value] for name, value in self._noise.close().items()})
+        features.backward()
+        norm = clip_gradients(self._model, self._spec.rl.optimizer.grad_clip)
+        kept = {**asdict(batch), "old_logps": old}
+        require_finite(total, norm, step + 1, kept, self._spec.work, "rl")
+        measured.add(grad_norm=[norm])
         self._optimizer.step(rate)
 
     @torch.no_grad()
-    def _reference_logps(self, prompts: Prompts, samples: Sequence[_Sample]) -> list[Tensor] | None:
-        return None if self._reference is None else self._frozen_logps(self._reference, prompts, samples)
+    def _reference_logps(self, batch: Batch) -> list[Tensor] | None:
+        return None if self._reference is None else self._frozen_logps(self._reference, batch)
+
+    def _answers(self, logps: Tensor, old: Tensor, mask: Tensor, advantages: Tensor, mean_tokens: float) -> Answers:
+        rl, (low, high) = self._spec.rl, self._objective.clip
+        return Answers(
+            logps, old, mask, advantages,
+            clip_low=low if rl.clip_low is None else rl.clip_low,
+            clip_high=high if rl.clip_high is None else rl.clip_high,
+            max_tokens=rl.rollout.max_tokens, mean_tokens=mean_tokens,
+        )  # fmt: skip
 
     def _loss(
-        self,
-        logps: Tensor,
-        old: Tensor,
-        mask: Tensor,
-        samples: Sequence[_Sample],
-        reference: Tensor | None,
-        meter: "_Meter",
+        self, answers: Answers, samples: Sequence[Sample], reference: Tensor | None, measured: Measured
     ) -> Tensor:
-        """Sum over answers of -min(s A, clip(s) A) + kl * KL(pi || reference)."""
-        rl = self._spec.rl
-        advantages = logps.new_tensor([sample.advantage for sample in samples])
-        result = surrogate(log_ratio(logps, old, mask), advantages, rl.clip_low, rl.clip_high)
-        loss = -result.objective.sum()
-        engine = old.new_tensor([sample.engine_logp for sample in samples])
-        meter.add(
-            clip_fraction=result.clipped.float().tolist(),
-            ratio_deviation=(result.ratio - 1).abs().tolist(),
-            engine_gap=(engine - old.sum(-1) / mask.sum(-1)).tolist(),
-            entropy_estimate=(-old.sum(-1) / mask.sum(-1)).tolist(),
-        )
+        """Sum over answers of -(their objective, weighted for the engine's difference) + kl * KL(pi || reference)."""
+        rl, old, mask = self._spec.rl, answers.old_logps, answers.mask
+        result, counts = self._objective.surrogate(answers), old.new_tensor([sample.weight for sample in samples])
+        engine, own = old.new_tensor([sample.engine_logp for sample in samples]), sequence_mean(old, mask)
+        ratio = log_ratio(answers.logps.detach(), old, mask).exp()
+        curves = {
+            "clip_fraction": result.clipped, "ratio": ratio, "ratio_deviation": (ratio - 1).abs(),
+            "engine_gap": engine - own, "entropy_estimate": -own,
+        }  # fmt: skip
+        objectives = result.objective
+        if rl.importance_cap is not None:
+            weights = importance_weights(old, engine * mask.sum(-1), mask, rl.importance_cap)
+            curves |= {"importance_weight": weights, "importance_cut": (weights == rl.importance_cap).float()}
+            objectives = weights * objectives
+        loss = -(counts * objectives).sum()
         if reference is not None:
-            kl = kl_k3(logps, reference, mask)
-            meter.add(kl=kl.tolist())
-            loss = loss + rl.kl * kl.sum()
+            curves["kl"] = kl_k3(answers.logps, reference, mask)
+            loss = loss + rl.kl * (counts * curves["kl"]).sum()
+        measured.add_where(counts > 0, answer=[sample.index for sample in samples], **curves)
         return loss
 
-    def _micro_batches(self, samples: Sequence[_Sample]) -> list[Sequence[_Sample]]:
+    def _micro_batches(self, samples: Sequence[Sample]) -> list[Sequence[Sample]]:
         size = self._spec.rl.micro_batch_size
         return [samples[i : i + size] for i in range(0, len(samples), size)]
-
-
-class _Meter:
-    """Gathers values of single answers and sums them up for a curve."""
-
-    def __init__(self) -> None:
-        self._values: dict[str, list[float]] = defaultdict(list)
-
-    def add(self, **values: Sequence[float]) -> None:
-        for name, items in values.items():
-            self._values[name].extend(items)
-
-    def summary(self) -> Mapping[str, float]:
-        """The mean of everything, and the greatest size of what may stray."""
-        means = {name: float(np.mean(items)) for name, items in self._values.items()}
-        strays = {f"{name}_max": max(map(abs, self._values[name])) for name in ("ratio_deviation", "engine_gap")}
-        return means | strays
-
-
-def _split(size: int, parts: int) -> list[slice]:
-    """Nearly equal consecutive slices of a range, none of them empty."""
-    bounds = np.linspace(0, size, min(parts, size) + 1).round().astype(int).tolist()
-    return [slice(*pair) for pair in pairwise(bounds)]
-
-
-def _mean_logp(completion: Completion) -> float:
-    return float("nan") if completion.logprob is None else completion.logprob / len(completion.token_ids)

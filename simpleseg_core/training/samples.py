@@ -3,43 +3,77 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 from PIL import Image
 
 from simpleseg_core.config import ContourConfig, DatasetConfig, Phase, RefShapesConfig
-from simpleseg_core.data.pairs import scene_turns
-from simpleseg_core.data.records import CONVERSATIONS, read_rows
-from simpleseg_core.data.refshapes import scene
+from simpleseg_core.data.mapped import MappedRows
+from simpleseg_core.data.records import CONVERSATIONS
 from simpleseg_core.data.shards import ImageStore
-from simpleseg_core.training.collate import Batch, Collator, Conversation
+from simpleseg_core.instructions.scenes import scene_turns
+from simpleseg_core.refshapes import scene
+from simpleseg_core.training.order import EpochOrder
+from simpleseg_core.training.schedule import is_due
+
+if TYPE_CHECKING:
+    from simpleseg_core.training.collate import Batch, Collator
+
+
+@dataclass(frozen=True)
+class Conversation:
+    """One image with questions and their answers."""
+
+    image: Image.Image
+    questions: tuple[str, ...]
+    answers: tuple[str, ...]
 
 
 class Samples(Protocol):
     """Conversations by number."""
 
-    def __getitem__(self, index: int) -> Conversation: ...
+    def __getitem__(self, index: int) -> Conversation:
+        """One to learn from."""
+
+    def held(self, index: int) -> Conversation:
+        """One that is never learned from."""
 
 
 class ConversationTable:
-    """The conversations of one parquet file, in a new order in each epoch."""
+    """The conversations of one parquet file, in a new order in each epoch; on the disk, however many they are."""
 
-    def __init__(self, table: Path, images: Path, seed: int) -> None:
-        self._rows = read_rows(table, CONVERSATIONS)
-        if not self._rows:
+    def __init__(self, table: Path, images: Path, seed: int, work: Path, held_out: int = 0) -> None:
+        """
+        Args:
+            work: folder for a copy of the table that can be mapped.
+            held_out: rows at its end that are not learned from.
+
+        Raises:
+            ValueError: there is no row to learn from.
+        """
+        self.table, self.rows = table, MappedRows(table, CONVERSATIONS, work / f"{table.stem}.arrow")
+        if not len(self.rows):
             raise ValueError(
                 f"{table}: no conversations; loosen the filters of `contour` or raise the sizes under `data`"
             )
-        self._store, self._seed = ImageStore(images), seed
+        self._learned = len(self.rows) - held_out
+        if self._learned <= 0:
+            raise ValueError(f"{table}: of {len(self.rows)} conversations {held_out} are held out: lower held_out")
+        self._store, self._order = ImageStore(images), EpochOrder(self._learned, seed)
 
     def __len__(self) -> int:
-        return len(self._rows)
+        return self._learned
 
     def __getitem__(self, index: int) -> Conversation:
-        epoch, position = divmod(index, len(self._rows))
-        order = np.random.default_rng([self._seed, epoch]).permutation(len(self._rows))
-        row = self._rows[order[position]]
+        return self._read(self._order[index])
+
+    def held(self, index: int) -> Conversation:
+        """One that is not learned from."""
+        return self._read(self._learned + index)
+
+    def _read(self, number: int) -> Conversation:
+        row = self.rows[number]
         image = self._store.read(row["shard"], row["image"])
         return Conversation(
             image, tuple(turn["question"] for turn in row["turns"]), tuple(turn["answer"] for turn in row["turns"])
@@ -67,28 +101,44 @@ class SceneStream:
         questions, answers = tuple(turn.question for turn in turns), tuple(turn.answer for turn in turns)
         return Conversation(Image.fromarray(drawn.image), questions, answers)
 
+    def held(self, index: int) -> Conversation:
+        """One behind the end of the run."""
+        return self[self.total + index]
+
 
 @dataclass(frozen=True)
 class StepBatches:
     """The micro-batches of each optimizer step of one worker: a map-style dataset for torch's DataLoader."""
 
     samples: Samples
-    collate: Collator
+    collate: "Collator"
     batch_size: int
     """Conversations of a step, over all workers."""
     micro_batch_size: int
     rank: int
     world_size: int
+    packed: bool = False
+    mixed_every: int = 0
+    """Steps after which one has micro-batches of all lengths, for the noise of its gradient is measured; 0: none."""
 
-    def __getitem__(self, step: int) -> Sequence[Batch]:
+    def __getitem__(self, step: int) -> "Sequence[Batch]":
         share = self.batch_size // self.world_size
         start = step * self.batch_size + self.rank * share
-        # Like lengths together: a micro-batch is as wide as its longest member.
-        ordered = sorted((self.samples[index] for index in range(start, start + share)), key=_characters)
-        return [
-            self.collate(ordered[first : first + self.micro_batch_size])
-            for first in range(0, share, self.micro_batch_size)
-        ]
+        ordered = [self.samples[index] for index in range(start, start + share)]
+        if not is_due(step, self.mixed_every):
+            ordered.sort(key=_characters)
+        return [self.collate(ordered[part]) for part in self._parts(share)]
+
+    def _parts(self, share: int) -> list[slice]:
+        """The micro-batches among conversations ordered by length; as many on every worker, packed or not.
+
+        Like lengths together, for a padded micro-batch is as wide as its longest member; packed, each gets its share
+        of all lengths, for the one with most tokens decides over the memory.
+        """
+        size = self.micro_batch_size
+        if self.packed:
+            return [slice(first, None, share // size) for first in range(share // size)]
+        return [slice(first, first + size) for first in range(0, share, size)]
 
 
 def _characters(conversation: Conversation) -> int:

@@ -1,82 +1,46 @@
-"""Pre-training and SFT: next-token prediction on the answers, as a function that Ray Train runs in each worker."""
+"""Pre-training and SFT: next-token prediction on the answers, as a function that Ray Train runs in each worker.
 
-import time
-from collections.abc import Callable, Iterator, Sequence
+Shapes: B conversations of a micro-batch, T tokens of the longest, L learned tokens among them. Labels and all
+inputs but the pixels are (B, T); the label at t is predicted at t - 1, so both lose an end.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
-from pathlib import Path
+from dataclasses import asdict, astuple
 from typing import Any, cast
 
 import torch
 import torch.distributed as dist
-from torch.distributed.checkpoint.state_dict import (
-    StateDictOptions,
-    get_model_state_dict,
-    get_optimizer_state_dict,
-    set_model_state_dict,
-    set_optimizer_state_dict,
-)
-from torch.nn.functional import cross_entropy
 from torch.utils.data import DataLoader, Dataset
 from transformers import PreTrainedModel, ProcessorMixin
 
-from simpleseg_core.config import ModelConfig, TrainConfig
-from simpleseg_core.models import DTYPES, build_nano, load_model, load_processor, save_checkpoint
+from simpleseg_core.journal import Journal
+from simpleseg_core.models.architectures import architecture
+from simpleseg_core.models.loading import DTYPES, save_checkpoint
+from simpleseg_core.training.balance import Balance
+from simpleseg_core.training.best import Best
 from simpleseg_core.training.checkpoint import Checkpoints
 from simpleseg_core.training.collate import IGNORE, Batch, Collator
-from simpleseg_core.training.events import EventWriter
+from simpleseg_core.training.failures import stop_file
+from simpleseg_core.training.finite import require_finite
+from simpleseg_core.training.held_out import Share, held_out_giou, held_out_loss
+from simpleseg_core.training.loss import answer_losses
+from simpleseg_core.training.noise import GradientNoise
 from simpleseg_core.training.optimizer import build_optimizer, clip_gradients
-from simpleseg_core.training.parallel import wrap
-from simpleseg_core.training.samples import Samples, StepBatches
-from simpleseg_core.training.schedule import learning_rate
-
-Probe = Callable[[PreTrainedModel, ProcessorMixin, EventWriter, int], None]
-"""Draws what the model says at a step: (model, processor, events, step)."""
-
-_FULL = StateDictOptions(full_state_dict=True, cpu_offload=True)
-
-
-@dataclass(frozen=True)
-class SupervisedRun:
-    """One training run; plain values and paths, so that it can be sent to a worker."""
-
-    name: str
-    seed: int
-    steps: int
-    train: TrainConfig
-    model: ModelConfig
-    start: str
-    """Folder or hub id of the model to start from, or `scratch`."""
-    samples: Samples
-    output: Path
-    work: Path
-    fingerprint: str
-    probe: Probe | None = None
-
-
-def initial_model(run: SupervisedRun) -> tuple[PreTrainedModel, ProcessorMixin]:
-    """The starting weights in float32 (the master copy whatever the compute type) and their processor."""
-    if run.start == "scratch":
-        return build_nano(run.model, run.seed)
-    master = run.model.model_copy(update={"dtype": "float32"})
-    return load_model(run.start, master), load_processor(run.start, run.model)
+from simpleseg_core.training.parallel import accumulating
+from simpleseg_core.training.parts import part_of, rate_of
+from simpleseg_core.training.placed import is_sharded, placed
+from simpleseg_core.training.run import HeldOut, SupervisedRun
+from simpleseg_core.training.samples import StepBatches
+from simpleseg_core.training.schedule import is_due, learning_rate
+from simpleseg_core.training.state import gather_learned, gather_state, gather_weights, spread_learned, spread_state
+from simpleseg_core.training.throughput import Sizes, Throughput, Work
 
 
 def train(run: SupervisedRun, device: torch.device, rank: int = 0, world_size: int = 1) -> None:
     """Train to `run.steps` from the newest checkpoint of the same run, if there is one, and write the HF checkpoint."""
     torch.manual_seed(run.seed + rank)
-    model, processor = initial_model(run)
-    if run.train.gradient_checkpointing:
-        model.gradient_checkpointing_enable()
-    worker = _Worker(
-        run,
-        wrap(cast(torch.nn.Module, model).to(device), run.train.strategy, world_size),
-        processor,
-        device,
-        rank,
-        world_size,
-    )
-    worker.run()
+    _Worker(run, *placed(run, device, world_size), device, rank, world_size).run()
 
 
 class _Worker:
@@ -93,30 +57,47 @@ class _Worker:
     ) -> None:
         self._run, self._model, self._processor, self._device = run, model, processor, device
         self._rank, self._world_size = rank, world_size
-        self._optimizer = build_optimizer(model, run.train.optimizer)
-        self._checkpoints = Checkpoints(run.work / "checkpoints", run.fingerprint) if rank == 0 else None
-        self._events = EventWriter(run.work / "events.jsonl")
+        self._optimizer = build_optimizer(model, run.train.optimizer, self._rate)
+        self._events = run.journal or Journal(run.work)
+        folder = run.work / "checkpoints"
+        self._checkpoints = Checkpoints(folder, run.fingerprint, say=self._events.note) if rank == 0 else None
+        held = run.train.held_out
+        chooses = held is not None and held.choose != "last"
+        self._best = Best(held, run.work / "best", run.fingerprint, self._events.note) if held and chooses else None
+        self._noise = GradientNoise(model.parameters())
+        self._balance = Balance(model, run.train.router)
+        dtype = DTYPES[run.model.dtype]
+        self._throughput = Throughput(Sizes.of(self._plain_model()), device, dtype, world_size)
+        self._measured: dict[str, float] = {}
         self._window: list[torch.Tensor] = []
 
     def run(self) -> None:
         start = self._resume()
         if self._rank == 0:
             self._events.begin(start, self._run.steps, self._run.name)
-        for step, batches in zip(range(start, self._run.steps), self._batches(start), strict=True):
-            self._step(step, batches)
-            if (step + 1) % self._run.train.checkpoint_every == 0 and step + 1 < self._run.steps:
+        arriving = self._throughput.waiting(self._batches(start))
+        for step, batches in zip(range(start, self._run.steps), arriving, strict=True):
+            stopped = self._step(step, batches)
+            is_last = step + 1 == self._run.steps
+            if not is_last and (stopped or is_due(step, self._run.train.checkpoint_every)):
                 self._save_state(step + 1)
+            if self._evaluate(step + 1):
+                break
+            if stopped and not is_last:
+                return
         self._save_model()
 
     def _batches(self, start: int) -> Iterator[Sequence[Batch]]:
         train = self._run.train
         steps = StepBatches(
             self._run.samples,
-            Collator(self._processor, train.max_length),
+            Collator(self._processor, train.max_length, architecture(self._run.model.architecture), train.packing),
             train.batch_size,
             train.micro_batch_size,
             self._rank,
             self._world_size,
+            packed=train.packing > 0,
+            mixed_every=train.noise_every,
         )
         # torch's DataLoader takes anything with __getitem__; its stubs ask for a Dataset.
         loader: DataLoader[Any] = DataLoader(
@@ -127,47 +108,72 @@ class _Worker:
         )
         return iter(loader)
 
-    def _step(self, step: int, batches: Sequence[Batch]) -> None:
-        began = time.perf_counter()
+    def _step(self, step: int, batches: Sequence[Batch]) -> bool:
+        """Learn from the batches; returns whether the run is asked to end."""
         self._model.train()
-        learned = sum(int((batch.labels != IGNORE).sum()) for batch in batches)
-        tokens = float(self._sum(torch.tensor(float(learned))))
-        losses = self._sum(torch.stack([self._backward(batch, tokens) for batch in batches]).sum(0))
+        torch.manual_seed(self._run.seed + step * self._world_size + self._rank)  # of dropout, resumed or not
+        own = Work.of(batches, self._run.train.batch_size / self._world_size)
+        asked = float(self._rank == 0 and stop_file(self._run.work).exists())
+        *done, stopped = self._sum(torch.tensor([*astuple(own), asked], dtype=torch.float64)).tolist()
+        work = Work(*done)
+        measured = is_due(step, self._run.train.noise_every)
+        losses = self._sum(torch.stack(list(self._gradients(batches, work, measured))).sum(0))
+        self._measured = self._noise.close() if measured else self._measured
         norm = clip_gradients(self._model, self._run.train.optimizer.grad_clip)
+        kept = [asdict(batch) for batch in batches]
+        folder = self._run.work / f"worker-{self._rank}" if self._world_size > 1 else self._run.work
+        require_finite(float(losses[0]), norm, step + 1, kept, folder, self._run.name)
         rate = learning_rate(step, self._run.steps, self._run.train.optimizer)
         self._optimizer.step(rate)
+        balance = self._balance.step()
         if self._rank == 0:
-            rest = {"grad_norm": norm, "lr": rate, "answer_tokens_per_s": tokens / (time.perf_counter() - began)}
-            self._report(step + 1, losses.cpu(), rest)
+            self._throughput.done(work)
+            self._report(step + 1, losses.cpu(), {"grad_norm": norm, "lr": rate, **self._measured, **balance})
         if self._run.probe and (step + 1) % self._run.train.probe_every == 0 and self._has_whole_model():
             self._run.probe(self._plain_model(), self._processor, self._events, step + 1)
+        return bool(stopped)
 
-    def _backward(self, batch: Batch, tokens: float) -> torch.Tensor:
-        """Accumulate gradients; returns (mean loss over the step's tokens, sum over first coordinates, their count)."""
+    def _gradients(self, batches: Sequence[Batch], work: Work, measured: bool) -> Iterator[torch.Tensor]:
+        """Accumulate the gradients of a step; a micro-batch whose own gradient is measured has it summed up."""
+        for batch in batches:
+            last = measured or batch is batches[-1]
+            with accumulating(self._model, self._run.train.gradient_sync, last=last):
+                yield self._backward(batch, work, measured)
+
+    def _backward(self, batch: Batch, work: Work, measured: bool) -> torch.Tensor:
+        """Accumulate the gradients of one batch of a step's work; returns (mean loss over the step's tokens, sum over
+        first coordinates, their count)."""
         inputs = {name: value.to(self._device) for name, value in batch.inputs.items()}
         labels, first = batch.labels[:, 1:].to(self._device), batch.first_coordinate[:, 1:].to(self._device)
         keep = labels != IGNORE
-        with self._autocast():
-            logits = self._model(**inputs).logits[:, :-1][keep]
-        losses = cross_entropy(logits.float(), labels[keep], reduction="none")
-        loss = losses.sum() / tokens
-        (loss * self._world_size).backward()
+        with self._autocast(), self._balance.watching():
+            losses = answer_losses(
+                self._model, self._plain_model(), inputs, keep, labels[keep], self._run.train.loss_chunk
+            )
+        loss = losses.sum() / max(work.answer_tokens, 1.0)
+        ((loss + self._balance.loss(_mask(inputs), work.tokens)) * self._world_size).backward()
+        if measured:
+            self._noise.add(len(batch.labels) * self._world_size)
         return torch.stack([loss.detach(), losses.detach()[first[keep]].sum(), first.sum()])
 
     def _report(self, step: int, losses: torch.Tensor, rest: dict[str, float]) -> None:
         """Announce the step; every `log_every` steps with the losses averaged since the last time."""
         self._window.append(losses)
         if step % self._run.train.log_every and step != 1:
-            self._events.step(step, {})
+            self._events.metrics({}, step)
             return
         loss, first, count = torch.stack(self._window).sum(0).tolist()
         by_coordinate = {"loss_first_coordinate": first / count} if count else {}
-        self._events.step(step, {"loss": loss / len(self._window), **by_coordinate, **rest})
+        speed = self._throughput.close()
+        self._events.metrics({"loss": loss / len(self._window), **by_coordinate, **rest, **speed}, step)
         self._window.clear()
 
     def _autocast(self) -> AbstractContextManager[Any]:
+        """Compute in the configured type; a sharded model has its weights gathered in that type."""
         dtype = DTYPES[self._run.model.dtype]
-        return nullcontext() if dtype is torch.float32 else torch.autocast(self._device.type, dtype)
+        if dtype is torch.float32 or is_sharded(self._run, self._world_size):
+            return nullcontext()
+        return torch.autocast(self._device.type, dtype)
 
     def _sum(self, values: torch.Tensor) -> torch.Tensor:
         """Sum over all workers."""
@@ -176,6 +182,44 @@ class _Worker:
             dist.all_reduce(values)
         return values
 
+    def _evaluate(self, step: int) -> bool:
+        """Measure what is held out, where that is due, and keep the best state; returns whether the run may end."""
+        config, held = self._run.train.held_out, self._run.held_out
+        if not (config and held and (is_due(step - 1, config.every) or step == self._run.steps)):
+            return False
+        self._model.eval()
+        with self._autocast():
+            measured = self._measure(held)
+        if self._rank == 0:
+            self._events.metrics(measured, step)
+        if not self._best:
+            return False
+        if self._best.is_new(step, measured):
+            state = {"model": gather_learned(self._model)}
+            if self._rank == 0:
+                self._best.save(state)
+        return self._best.is_final(step)
+
+    def _measure(self, held: HeldOut) -> dict[str, float]:
+        train, plain = self._run.train, self._plain_model()
+        share = Share(self._rank, self._world_size, is_sharded(self._run, self._world_size))
+        collate = Collator(self._processor, train.max_length, architecture(self._run.model.architecture))
+        measured = dict[str, float]()
+        if held.conversations:
+            measured["held_out_loss"] = held_out_loss(
+                self._run.samples,
+                held.conversations,
+                self._model,
+                plain,
+                collate,
+                train.micro_batch_size,
+                train.loss_chunk,
+                share,
+            )
+        if held.queries:
+            measured["held_out_giou"] = held_out_giou(held, plain, self._processor, share)
+        return measured
+
     def _has_whole_model(self) -> bool:
         """Whether this worker can generate on its own, while the others wait for it in the next step."""
         return self._rank == 0 and (self._world_size == 1 or self._run.train.strategy == "ddp")
@@ -183,13 +227,13 @@ class _Worker:
     def _plain_model(self) -> PreTrainedModel:
         return cast(PreTrainedModel, getattr(self._model, "module", self._model))
 
+    def _rate(self, name: str) -> float:
+        family = architecture(self._run.model.architecture)
+        return rate_of(part_of(name, family), self._run.train.rates)
+
     def _save_state(self, step: int) -> None:
         """Gather the state from every worker; the first one writes it."""
-        optimizers = self._optimizer.parts
-        state = {
-            "model": get_model_state_dict(self._model, options=_FULL),
-            "optimizer": get_optimizer_state_dict(self._model, optimizers, options=_FULL),
-        }
+        state = gather_state(self._model, self._optimizer)
         if self._checkpoints:
             self._checkpoints.save(step, state)
 
@@ -197,22 +241,29 @@ class _Worker:
         """Load the newest state on the first worker, hand it to the others, and return the number of steps done."""
         latest = self._checkpoints.latest() if self._checkpoints else None
         done = int(self._sum(torch.tensor(latest[0] if latest else 0)))
-        if not done:
-            return 0
-        state = latest[1] if latest else {"model": {}, "optimizer": {}}
-        options = StateDictOptions(full_state_dict=True, broadcast_from_rank0=self._world_size > 1)
-        set_model_state_dict(self._model, state["model"], options=options)
-        set_optimizer_state_dict(self._model, self._optimizer.parts, state["optimizer"], options=options)
+        if done:
+            spread_state(latest[1] if latest else None, self._model, self._optimizer, self._world_size)
+        if self._best and self._rank == 0:
+            self._best.load()
+        if self._best and self._world_size > 1:
+            self._best.share()
         return done
 
     def _save_model(self) -> None:
-        dtype = DTYPES[self._run.model.dtype]
-        gathered = cast(dict[str, torch.Tensor], get_model_state_dict(self._model, options=_FULL))
-        state = {name: value.to(dtype) for name, value in gathered.items()}
+        if self._best and self._best.step:
+            best = self._best.load() if self._rank == 0 else None
+            spread_learned(best["model"] if best else None, self._model, self._world_size)
+        plain, dtype = self._plain_model(), DTYPES[self._run.model.dtype]
+        state = gather_weights(self._model, plain, dtype)
         if self._checkpoints:
-            plain = self._plain_model()
             plain.config.dtype = dtype
-            for tied in plain.all_tied_weights_keys:  # gathering shards makes copies of what was one tensor
-                state.pop(tied, None)
             save_checkpoint(plain, self._processor, self._run.output, state)
             self._checkpoints.clear()
+            if self._best:
+                self._best.clear()
+            stop_file(self._run.work).unlink(missing_ok=True)  # too late
+
+
+def _mask(inputs: Mapping[str, torch.Tensor]) -> torch.Tensor:
+    """Where there is a token, (B, T); packed rows have hardly any padding."""
+    return inputs.get("attention_mask", torch.ones_like(inputs["input_ids"]))

@@ -8,7 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
-from simpleseg_core.viz._overlay import Picture, _fit, _font, upscale
+from simpleseg_core.viz._lettering import Lettering
+from simpleseg_core.viz._overlay import RgbImage, upscale
 
 # Told apart by every kind of colour vision, in this order as far as possible (Okabe and Ito, without the dark ones).
 _COLOURS = ((86, 180, 233), (230, 159, 0), (204, 121, 167), (240, 228, 66), (0, 178, 130), (240, 112, 40))
@@ -27,7 +28,7 @@ class Tagged:
     label: str
 
 
-def draw_annotated(image: Picture, items: Sequence[Tagged]) -> Picture:
+def draw_annotated(image: RgbImage, items: Sequence[Tagged]) -> RgbImage:
     """The image, uint8 (h, w, 3) RGB, with every instance filled, outlined and named; very large images are shrunk."""
     canvas = _fitted(image)
     size = np.array(canvas.shape[1::-1])
@@ -41,13 +42,13 @@ def draw_annotated(image: Picture, items: Sequence[Tagged]) -> Picture:
     return np.asarray(page)
 
 
-def _fitted(image: Picture) -> Picture:
+def _fitted(image: RgbImage) -> RgbImage:
     picture = Image.fromarray(upscale(image, _MIN_SIDE))
     picture.thumbnail((_MAX_SIDE, _MAX_SIDE))
     return np.array(picture)
 
 
-def _paint(canvas: Picture, rings: Sequence[NDArray[np.int32]], colour: tuple[int, int, int]) -> None:
+def _paint(canvas: RgbImage, rings: Sequence[NDArray[np.int32]], colour: tuple[int, int, int]) -> None:
     inside = np.zeros(canvas.shape[:2], np.uint8)
     for ring in rings:  # one by one: together, parts that overlap would cut holes into each other
         cv2.fillPoly(inside, [ring], 1)
@@ -62,11 +63,11 @@ def _tag(page: Image.Image, item: Tagged, colour: tuple[int, int, int]) -> None:
     """The name on a patch of the instance's colour, at its top left corner and inside the image."""
     points = np.concatenate([np.asarray(polygon) for polygon in item.polygons]) * page.size
     size = int(np.clip(max(page.size) // 50, 11, 20))
-    font = _font(size)
-    text = _fit(item.label, font, page.width - size)
-    width, height = round(font.getlength(text)) + size // 2, round(1.4 * size)
+    letters = Lettering(size)
+    text = letters.fit(item.label, page.width - size)
+    width, height = round(letters.width(text)) + size // 2, round(1.4 * size)
     left = int(np.clip(points[:, 0].min(), 0, max(0, page.width - width)))
     top = int(np.clip(points[:, 1].min() - height, 0, max(0, page.height - height)))
     pen = ImageDraw.Draw(page)
     pen.rectangle((left, top, left + width, top + height), fill=colour)
-    pen.text((left + size // 4, top + size // 8), text, fill=_TAG_INK, font=font)
+    letters.draw(pen, (left + size // 4, top + size // 8), text, _TAG_INK)

@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from numpy.typing import ArrayLike, NDArray
 from PIL import Image
 
-from simpleseg_core.viz._overlay import Picture
+from simpleseg_core.viz._overlay import RgbImage
 from simpleseg_core.viz._plots import _STYLE, SERIES_COLOURS, _legend, _svg, series_colour
 
 _KEPT, _DROPPED = SERIES_COLOURS[1], SERIES_COLOURS[2]
@@ -35,7 +35,7 @@ def funnel_svg(rows: FunnelRows) -> str:
         return _svg(_funnel(rows), f"Filter funnel: {description}")
 
 
-def funnel_picture(rows: FunnelRows) -> Picture:
+def funnel_picture(rows: FunnelRows) -> RgbImage:
     """The same, as a picture on white: uint8 (h, w, 3) RGB.
 
     Raises:

@@ -8,7 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
-from simpleseg_core.viz._overlay import PREDICTION_COLOUR, TRUTH_COLOUR, Picture, _fit, _font
+from simpleseg_core.viz._lettering import Lettering
+from simpleseg_core.viz._overlay import PREDICTION_COLOUR, TRUTH_COLOUR, RgbImage
 from simpleseg_core.viz._sheets import contact_sheet
 
 _SIDE = 300
@@ -30,7 +31,7 @@ Window = tuple[int, int, int, int]
 class InstanceView:
     """One annotated instance."""
 
-    image: Picture
+    image: RgbImage
     mask: NDArray[np.bool_]
     """(H, W)."""
     polygons: Sequence[NDArray[np.float64]]
@@ -42,7 +43,7 @@ class InstanceView:
     """A second, smaller line, such as the scores."""
 
 
-def draw_instance(view: InstanceView, side: int = _SIDE) -> Picture:
+def draw_instance(view: InstanceView, side: int = _SIDE) -> RgbImage:
     """A square picture of an instance with some of what surrounds it, below two lines of text.
 
     The mask is filled (cyan), the polygons are lines (magenta), the box is a thin frame (yellow).
@@ -72,7 +73,7 @@ def draw_instance(view: InstanceView, side: int = _SIDE) -> Picture:
     return np.concatenate([_caption(view, side), page])
 
 
-def instance_sheet(title: str, sections: Mapping[str, Sequence[InstanceView]]) -> Picture:
+def instance_sheet(title: str, sections: Mapping[str, Sequence[InstanceView]]) -> RgbImage:
     """A page with a title and, for each section, a heading and rows of four; empty sections are left out.
 
     Raises:
@@ -87,14 +88,14 @@ def instance_sheet(title: str, sections: Mapping[str, Sequence[InstanceView]]) -
     return np.concatenate([_strip(f"{title}  ({_LEGEND})", width, 13, _SOFT), *padded])
 
 
-def _page(heading: str, views: Sequence[InstanceView]) -> Picture:
+def _page(heading: str, views: Sequence[InstanceView]) -> RgbImage:
     sheet = contact_sheet([draw_instance(view) for view in views], _COLUMNS)
     return np.concatenate([_strip(heading, sheet.shape[1], 17, _INK), sheet])
 
 
-def _strip(text: str, width: int, size: int, colour: tuple[int, int, int]) -> Picture:
-    strip, font = Image.new("RGB", (width, 2 * size), _PAPER), _font(size)
-    ImageDraw.Draw(strip).text((12, size * 2 // 3), _fit(text, font, width - 24), fill=colour, font=font)
+def _strip(text: str, width: int, size: int, colour: tuple[int, int, int]) -> RgbImage:
+    strip, letters = Image.new("RGB", (width, 2 * size), _PAPER), Lettering(size)
+    letters.draw(ImageDraw.Draw(strip), (12, size * 2 // 3), letters.fit(text, width - 24), colour)
     return np.asarray(strip)
 
 
@@ -133,13 +134,13 @@ def _fixed_point(
     return convert
 
 
-def _line(canvas: Picture, lines: Sequence[NDArray[np.int32]], colour: tuple[int, int, int], width: int) -> None:
+def _line(canvas: RgbImage, lines: Sequence[NDArray[np.int32]], colour: tuple[int, int, int], width: int) -> None:
     cv2.polylines(canvas, lines, True, colour, width, cv2.LINE_AA, _SUBPIXEL)
 
 
-def _caption(view: InstanceView, side: int) -> Picture:
+def _caption(view: InstanceView, side: int) -> RgbImage:
     strip = Image.new("RGB", (side, 40), _PAPER)
-    pen, large, small = ImageDraw.Draw(strip), _font(14), _font(11)
-    pen.text((2, 2), _fit(view.title, large, side - 4), fill=_INK, font=large)
-    pen.text((2, 21), _fit(view.details, small, side - 4), fill=_SOFT, font=small)
+    pen, large, small = ImageDraw.Draw(strip), Lettering(14), Lettering(11)
+    large.draw(pen, (2, 2), large.fit(view.title, side - 4), _INK)
+    small.draw(pen, (2, 21), small.fit(view.details, side - 4), _SOFT)
     return np.asarray(strip)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from simpleseg_core.viz._overlay import Picture, add_title, draw_overlay, upscale
+from simpleseg_core.viz._overlay import RgbImage, add_title, draw_overlay, upscale
 
 _GAP = 12
 _PAPER = 250
@@ -16,7 +16,7 @@ _PAPER = 250
 class Probe:
     """One query to look at while a model learns."""
 
-    image: Picture
+    image: RgbImage
     """uint8 (H, W, 3) RGB."""
     truth: NDArray[np.bool_]
     """bool (H, W)."""
@@ -26,7 +26,7 @@ class Probe:
     """What stands above the row, such as the expression and the IoU."""
 
 
-def contact_sheet(pictures: Sequence[Picture], columns: int) -> Picture:
+def contact_sheet(pictures: Sequence[RgbImage], columns: int) -> RgbImage:
     """Pictures in rows of `columns`, each in a cell as large as the largest, on a light page.
 
     Raises:
@@ -44,7 +44,7 @@ def contact_sheet(pictures: Sequence[Picture], columns: int) -> Picture:
     return page
 
 
-def probe_sheet(probes: Sequence[Probe], columns: int = 2) -> Picture:
+def probe_sheet(probes: Sequence[Probe], columns: int = 2) -> RgbImage:
     """A page of probes, each with its title above the image, the truth (cyan) and the prediction (magenta).
 
     Raises:
@@ -53,7 +53,7 @@ def probe_sheet(probes: Sequence[Probe], columns: int = 2) -> Picture:
     return contact_sheet([_triptych(probe) for probe in probes], columns)
 
 
-def _triptych(probe: Probe) -> Picture:
+def _triptych(probe: Probe) -> RgbImage:
     panels = (
         upscale(probe.image),
         draw_overlay(probe.image, truth=probe.truth),

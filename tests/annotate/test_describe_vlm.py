@@ -11,7 +11,7 @@ from simpleseg_core.annotate import Annotated, Instance, build_describer
 from simpleseg_core.annotate.describe_vlm import NOUN_PHRASE, VlmDescriber, crop, read_prompt, usable_phrase
 from simpleseg_core.annotate.shapes import ShapeDetector
 from simpleseg_core.config import DescribeConfig, DetectConfig, RefShapesConfig
-from simpleseg_core.data.refshapes import scene
+from simpleseg_core.refshapes import scene
 from simpleseg_core.rollout import Completion, Request, Sampling, State
 
 

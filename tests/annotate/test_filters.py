@@ -10,10 +10,9 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from simpleseg_core.annotate import REASONS, MaskCandidate, contour_image, funnel
-from simpleseg_core.annotate.filters import clean
+from simpleseg_core.annotate.filters import REASONS, MaskCandidate, clean, contour_image, funnel
 from simpleseg_core.config import ContourConfig
-from simpleseg_core.geometry import connected_parts, mask_box, mask_holes
+from simpleseg_core.geometry import Region, mask_box
 
 CONFIG = ContourConfig(min_predicted_iou=0.5, min_stability=0.5)
 
@@ -101,7 +100,7 @@ def test_specks_and_pin_holes_are_cleaned_parts_and_holes_stay() -> None:
     dirty[60, 60] = True
     dirty[24, 24] = False
     np.testing.assert_array_equal(clean(dirty), mask)
-    assert (len(connected_parts(mask)), len(mask_holes(mask))) == (2, 1)
+    assert (Region.from_truth(mask).parts(), Region.from_truth(~mask).parts()) == (2, 2)
 
 
 def _two_holes() -> np.ndarray:

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from simpleseg_core.annotate.grabcut import GrabCutSegmenter
 from simpleseg_core.config import RefShapesConfig
-from simpleseg_core.data.refshapes import scene
+from simpleseg_core.refshapes import scene
 
 SEGMENTER = GrabCutSegmenter(5)
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from simpleseg_core.annotate import Detector, Picture, _grounding
+from simpleseg_core.annotate import CaptionedImage, Detector, _grounding
 from simpleseg_core.annotate._grounding import detect, make_prompts, wanted
 from simpleseg_core.annotate.grounding_dino import GroundingDinoPy, TransformersGroundingDino, build_groundingdino
 from simpleseg_core.annotate.phrases import noun_phrases
@@ -18,8 +18,8 @@ CAPTION, PROMPT = "A red circle and two blue stars", "red circle. blue stars."
 ALL = DetectConfig(engine="transformers", box_threshold=0, text_threshold=0, nms_iou=1, batch_size=4, device="cpu")
 
 
-def _picture(seed: int, caption: str = CAPTION, shape: tuple[int, int] = (48, 64)) -> Picture:
-    return Picture(np.random.default_rng(seed).integers(0, 255, (*shape, 3), np.uint8), caption)
+def _picture(seed: int, caption: str = CAPTION, shape: tuple[int, int] = (48, 64)) -> CaptionedImage:
+    return CaptionedImage(np.random.default_rng(seed).integers(0, 255, (*shape, 3), np.uint8), caption)
 
 
 def _offsets(text: str) -> list[tuple[int, int]]:

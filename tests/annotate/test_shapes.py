@@ -6,20 +6,20 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from simpleseg_core.annotate import Detection, Picture
+from simpleseg_core.annotate import CaptionedImage, Detection
 from simpleseg_core.annotate.boxes import box_iou
 from simpleseg_core.annotate.shapes import ShapeDetector
 from simpleseg_core.config import RefShapesConfig
-from simpleseg_core.data.refshapes import Scene, describe, phrase, scene
 from simpleseg_core.data.shards import encode_jpeg
+from simpleseg_core.refshapes import Scene, describe, phrase, scene
 
 DETECTOR = ShapeDetector(0.35)
 
 
-def _picture(drawn: Scene, caption: str | None = None) -> Picture:
+def _picture(drawn: Scene, caption: str | None = None) -> CaptionedImage:
     """The scene as the web serves it: through JPEG."""
     image = np.asarray(Image.open(BytesIO(encode_jpeg(drawn.image))))
-    return Picture(image, describe(drawn) if caption is None else caption)
+    return CaptionedImage(image, describe(drawn) if caption is None else caption)
 
 
 @pytest.fixture(scope="module")
@@ -60,11 +60,11 @@ def test_small_and_big_ones_of_a_kind_are_told_apart() -> None:
     columns, rows = np.meshgrid(np.arange(96), np.arange(96))
     image[(columns - 25) ** 2 + (rows - 30) ** 2 < 20**2] = (220, 40, 40)
     image[(columns - 75) ** 2 + (rows - 70) ** 2 < 11**2] = (220, 40, 40)
-    (found,) = DETECTOR.detect([Picture(image, "a small red circle and a big red circle")])
+    (found,) = DETECTOR.detect([CaptionedImage(image, "a small red circle and a big red circle")])
     boxes = {item.phrase: item.box for item in found}
     assert boxes["small red circle"][0] > 0.5 > boxes["big red circle"][2]
 
 
 @pytest.mark.parametrize("caption", ["", "a dog on a bench", "a red circle"])
 def test_nothing_is_found_that_is_not_there(caption: str) -> None:
-    assert DETECTOR.detect([Picture(np.full((96, 96, 3), (40, 120, 160), np.uint8), caption)]) == [[]]
+    assert DETECTOR.detect([CaptionedImage(np.full((96, 96, 3), (40, 120, 160), np.uint8), caption)]) == [[]]

@@ -41,12 +41,12 @@ def test_every_profile_is_valid_and_survives_being_written(name: str, tmp_path: 
 
 
 def test_the_issue_s_profiles_ship_and_each_says_what_it_is() -> None:
-    assert {"nano", "qwen2_5_vl_3b", "qwen2_5_vl_7b", "kimi_vl"} <= profiles().keys()
+    assert {"nano", "qwen2_5_vl_3b", "qwen2_5_vl_7b", "kimi_vl", "nano_kimi"} <= profiles().keys()
     assert all(len(summary) > 20 for summary in profiles().values())
 
 
-def test_only_the_profile_that_needs_it_trusts_remote_code() -> None:
-    assert [name for name in profiles() if load_profile(name).model.trust_remote_code] == ["kimi_vl"]
+def test_no_profile_trusts_remote_code() -> None:
+    assert not any(load_profile(name).model.trust_remote_code for name in profiles())
 
 
 def test_keys_that_a_file_leaves_out_keep_the_defaults_of_their_section(tmp_path: Path) -> None:
@@ -64,6 +64,21 @@ def test_an_override_sets_one_value(params: Path) -> None:
     assert {change.key for change in changed} == {"contour.tolerance", "data.benchmark_queries.val"}
 
 
+def test_a_reward_term_that_is_not_named_keeps_its_weight(tmp_path: Path, params: Path) -> None:
+    file = tmp_path / "some.yaml"
+    file.write_text("rl:\n  rewards:\n    weights:\n      iou: 2.0\n")
+    assert load_config(file).rl.rewards.weights == {**load_config(params).rl.rewards.weights, "iou": 2.0}
+    assert load_config(params, ["rl.rewards.weights.parts=0.5"]).rl.rewards.weights["parts"] == 0.5
+
+
+def test_a_name_alone_stands_for_a_model_that_the_pipeline_trains(tmp_path: Path, params: Path) -> None:
+    file = tmp_path / "old.yaml"
+    file.write_text("evaluate:\n  models: [base, sft, rl]\n")
+    assert load_config(file).evaluate.models == load_config(params).evaluate.models
+    (only,) = load_config(params, ["evaluate.models=[base]"]).evaluate.models
+    assert (only.name, only.kind, only.where) == ("base", "stage", "pretrain")
+
+
 @pytest.mark.parametrize(
     ("override", "words"),
     [
@@ -73,7 +88,21 @@ def test_an_override_sets_one_value(params: Path) -> None:
         ("contour.tolerance=much", ["`contour.tolerance` is 'much'", "valid number"]),
         ("contour=3", ["--set contour=3", "is a section", "tolerance"]),
         ("contour.tolerance.x=3", ["--set contour.tolerance.x=3", "is a value, not a section"]),
+        ("model.architecture=quen", ["--set model.architecture=quen", "no architecture 'quen'", "qwen2_5_vl"]),
         ("data.source=coco", ["--set data.source=coco", "data.coco.root", "--set data.coco.root=FOLDER"]),
+        (
+            "evaluate.models=[bas]",
+            ["--set evaluate.models=[bas]", "no model 'bas', did you mean `base`?", "kind: folder"],
+        ),
+        ("evaluate.models=[sft, sft]", ["two models are called sft"]),
+        ("evaluate.models=[]", ["no model is named", "[base, sft, rl]"]),
+        (
+            "evaluate.models=[{name: a, kind: stage, where: pretrian}]",
+            ["no model comes of a stage 'pretrian', did you mean `pretrain`?"],
+        ),
+        ("evaluate.models=[{name: a, kind: hub, where: model}]", ["a: 'model' is no id of the hub (owner/name)"]),
+        ("evaluate.models=[{name: ../a, kind: folder, where: b}]", ["`evaluate.models.0.name` is '../a'"]),
+        ("rl.rewards.weights.part=1", ["--set rl.rewards.weights.part=1", "term 'part'", "did you mean `parts`?"]),
         ("sft.batch_size=7", ["--set sft.batch_size=7", "`sft`", "multiple of micro_batch_size"]),
         ("sft.optimizer.name=mun", ["'adamw' or 'muon'"]),
         ("tolerance", ["--set tolerance", "expected key=value"]),

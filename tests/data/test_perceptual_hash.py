@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 from simpleseg_core.data.perceptual_hash import draft, phash
-from tests.data.web.images import encode, picture
+from tests.fetch.images import encode, picture
 
 
 @pytest.mark.parametrize("mode", ["RGB", "L", "RGBA", "P", "CMYK"])

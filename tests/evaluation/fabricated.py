@@ -8,11 +8,11 @@ import numpy as np
 from simpleseg_core.config import RefShapesConfig
 from simpleseg_core.data.outlines import row_mask
 from simpleseg_core.data.records import PREDICTIONS, PROMPTS, write_table
-from simpleseg_core.data.refshapes import sample_query, scene
 from simpleseg_core.data.shards import encode_jpeg, write_shard
 from simpleseg_core.evaluation.answers import score_answer
 from simpleseg_core.geometry import encode_rle, mask_box, mask_to_polygons
 from simpleseg_core.grammar import format_polygons, question
+from simpleseg_core.refshapes import sample_query, scene
 from simpleseg_core.rollout import Completion
 
 BLUR = {"base": 0.2, "sft": 0.04, "rl": 0.015}

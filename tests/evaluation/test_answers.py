@@ -41,3 +41,10 @@ def test_iou_and_validity(mask: np.ndarray, answer: str, iou: float, valid: bool
 @pytest.mark.parametrize(("finished", "tokens"), [(True, 3), (False, 4)])
 def test_the_stop_token_is_not_part_of_the_answer(finished: bool, tokens: int) -> None:
     assert score_answer(prompt(LEFT), "sft", Completion("[]", (1, 2, 3, 4), finished, None))["tokens"] == tokens
+
+
+def test_zeros_and_ones_are_read_in_the_style_asked_for() -> None:
+    completion = Completion("[[[0,0],[1,0],[1,1],[0,1]]]", (1, 2), True, None)
+    everything = prompt(np.ones((10, 20), bool))
+    assert score_answer(everything, "sft", completion, "unit")["iou"] == 1
+    assert score_answer(everything, "sft", completion, "permille")["iou"] == 0

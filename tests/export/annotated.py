@@ -3,12 +3,12 @@
 from pathlib import Path
 from typing import Any
 
-from simpleseg_core.annotate import MaskCandidate, contour_image
+from simpleseg_core.annotate.filters import MaskCandidate, contour_image
 from simpleseg_core.config import ContourConfig, RefShapesConfig
 from simpleseg_core.data.records import DESCRIPTIONS, write_table
-from simpleseg_core.data.refshapes import describe, phrase, scene
 from simpleseg_core.geometry import encode_rle
-from tests.stages.annotation_inputs import write_refshapes
+from simpleseg_core.refshapes import describe, phrase, scene
+from tests.tasks.annotation_inputs import write_refshapes
 
 Row = dict[str, Any]
 

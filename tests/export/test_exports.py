@@ -23,7 +23,7 @@ from simpleseg_core.export import (
     export_hugging_face,
     export_labelme,
 )
-from simpleseg_core.geometry import polygons_to_mask
+from simpleseg_core.geometry import encode_rle, mask_to_polygons, polygons_to_mask
 from tests.export.annotated import Row, write_annotations
 
 
@@ -184,3 +184,47 @@ def test_polygons_will_do_where_nothing_is_described(data: Path, rows: list[Row]
 def test_without_annotations_the_stage_that_makes_them_is_named(tmp_path: Path, source: str | None, said: str) -> None:
     with pytest.raises((FileNotFoundError, ValueError), match=said):
         Annotations.open(tmp_path, source)
+
+
+def test_no_export_holds_a_path_of_this_machine(data: Path, rows: list[Row], tmp_path: Path) -> None:
+    own = tmp_path / "own"
+    (own / "images").mkdir(parents=True)
+    for file in (data / "images").iterdir():
+        (own / "images" / file.name).write_bytes(file.read_bytes())
+    table = own / "images" / "00000.parquet"
+    unknown = {"final_url": None, "source": f"web:{data}/rows.parquet"}
+    write_table([row | unknown for row in read_rows(table, INGEST)], INGEST, table)
+    engines = {"detector": f"transformers/{data}/dino", "segmenter": f"sam2/{data}/sam"}
+    here = [row | engines | {"url": f"{data}/photos/{row['image']}.jpg"} for row in rows]
+    for shard in ("00000", "00001"):
+        part = [row for row in here if row["shard"].endswith(f"{shard}.tar")]
+        write_table(part, DESCRIPTIONS, own / "descriptions" / f"{shard}.parquet")
+    annotations, store = Annotations.open(own), ImageStore(own)
+    export_coco(annotations, tmp_path / "instances.json", copy_images(store, tmp_path, "images"))
+    images = json.loads((tmp_path / "instances.json").read_text())["images"]
+    assert not any("coco_url" in image for image in images[:4])
+    export_labelme(annotations, tmp_path / "labelme", copy_images(store, tmp_path / "labelme"))
+    export_hugging_face(annotations, tmp_path / "hf", store)
+    files = [pq.read_table(file) for file in sorted((tmp_path / "hf" / "data").glob("*.parquet"))]
+    assert {image["source"] for image in files[0].to_pylist()} == {"web:rows.parquet"}
+    assert files[0].to_pylist()[0]["objects"][0]["detector"] == "transformers/dino"
+    texts = [file.read_text() for file in tmp_path.rglob("*.json")] + [str(table.to_pylist()) for table in files]
+    assert not any(str(data) in text for text in texts)
+
+
+def test_a_line_one_pixel_wide_survives_in_a_large_photograph(rows: list[Row], tmp_path: Path) -> None:
+    mask = np.zeros((3000, 4000), bool)
+    mask[1501, 100:3900] = True
+    mask[200:2800, 2223] = True
+    row = rows[0] | {"height": 3000, "width": 4000, "rle_counts": encode_rle(mask)["counts"]}
+    row["polygons"] = [polygon.tolist() for polygon in mask_to_polygons(mask)]
+    write_table([row], DESCRIPTIONS, tmp_path / "descriptions" / "00000.parquet")
+    annotations = Annotations.open(tmp_path)
+    export_coco(annotations, tmp_path / "instances.json", lambda image: image.key)
+    [item] = (coco := COCO(str(tmp_path / "instances.json"))).loadAnns(coco.getAnnIds())
+    assert np.array_equal(coco.annToMask(item), mask)
+    assert item["area"] == mask.sum()
+    export_labelme(annotations, tmp_path, lambda image: image.key)
+    shapes = json.loads((tmp_path / f"{row['image']}.json").read_text())["shapes"]
+    outlines = [np.array(shape["points"]) / (4000, 3000) for shape in shapes]
+    assert np.array_equal(polygons_to_mask(outlines, 3000, 4000), mask)

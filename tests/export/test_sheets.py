@@ -7,11 +7,13 @@ import pytest
 from PIL import Image
 
 from simpleseg_core.config import Config
+from simpleseg_core.contract import Context
 from simpleseg_core.data.records import DESCRIPTIONS, POLYGONS, read_rows, write_table
 from simpleseg_core.data.shards import ImageStore
-from simpleseg_core.export import Annotations, overview_sheet, sheets, write_sheets
-from simpleseg_core.stages import Context, load_stage
+from simpleseg_core.export import Annotations, overview_sheet, write_sheets
+from simpleseg_core.export.formats import sheets
 from simpleseg_core.viz import InstanceView
+from tasks.graph import load_stage
 from tests.export.annotated import write_annotations
 
 

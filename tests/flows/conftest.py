@@ -6,7 +6,7 @@ from collections.abc import Iterator
 import pytest
 from prefect.context import refresh_global_settings_context
 
-from tasks.workspace import Workspace
+from tasks.runs.workspace import Workspace
 
 
 @pytest.fixture

@@ -8,8 +8,8 @@ from typer.testing import CliRunner, Result
 
 from flows.cli.app import app
 from simpleseg_core.config import RefShapesConfig
-from simpleseg_core.data.refshapes import phrase, scene
-from tasks.workspace import Workspace
+from simpleseg_core.refshapes import phrase, scene
+from tasks.runs.workspace import Workspace
 
 
 def annotate(*arguments: str) -> Result:
@@ -38,6 +38,13 @@ def test_a_broken_image_shows_in_the_exit_code_not_in_the_others(photo: tuple[Pa
     assert result.exit_code == 1
     assert "1 instances in 1 images" in result.output
     assert "broken.jpg: not an image" in " ".join(result.output.split())
+
+
+def test_that_nothing_is_found_shows_in_the_exit_code_on_request(photo: tuple[Path, str]) -> None:
+    Image.new("RGB", (64, 64), "white").save("blank.png")
+    for arguments, code in ((("blank.png",), 0), (("blank.png", "--must-find"), 3), (("scene.jpg", "--must-find"), 0)):
+        result = annotate(*arguments, "--phrases", photo[1], "--out", f"out{len(arguments)}{arguments[0]}")
+        assert result.exit_code == code, result.output
 
 
 @pytest.mark.parametrize(

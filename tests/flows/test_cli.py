@@ -1,26 +1,29 @@
 """The command line: what it prints, what it refuses, and with which exit code."""
 
 import json
+import tomllib
 from pathlib import Path
 
-import numpy as np
 import pytest
-from PIL import Image
 from typer.testing import CliRunner, Result
 
+from flows.cli import main
 from flows.cli.app import app
-from simpleseg_core import predict
 from simpleseg_core.config.files import load_config
-from tasks.workspace import Workspace
+from tasks.graph import STAGES
+from tasks.runs.workspace import Workspace
 
 
 def cli(*arguments: str) -> Result:
     return CliRunner().invoke(app, list(arguments))
 
 
+_WEB = ("run", "--set", "data.source=web", "--set", "data.web.filters.max_punsafe=0.1")
+
+
 def words(result: Result) -> str:
-    """Everything printed, with the terminal's line breaks undone."""
-    return " ".join(result.output.split())
+    """Everything printed, with the terminal's line breaks and frames undone."""
+    return " ".join(result.output.replace("│", " ").split())
 
 
 @pytest.mark.parametrize("command", ["run", "refresh", "status", "predict", "ui", "doctor", "stage"])
@@ -33,10 +36,32 @@ def test_every_command_explains_itself_with_examples(command: str) -> None:
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (("run", "--until", "train"), "no stage 'train': choose one of ingest, detect"),
+        (("run", "--until", "train"), "no stage 'train', did you mean `pretrain`?: choose one of ingest, detect"),
         (("run", "--set", "contour.tolerence=1"), "did you mean `contour.tolerance`"),
         (("run", "--set", "data.source=coco"), "--set data.coco.root=FOLDER"),
+        (("run", "--set", "data.source=coco", "--set", "data.coco.root=/nope"), "/nope/instances.json: no such file"),
+        (("run", "--set", "model.base=./nowhere"), "./nowhere: no such folder; set model.base"),
+        (("run", "--set", "model.base=nobody/none"), "model.base is nobody/none, which is not on this machine"),
+        (("run", "--set", "segment.clip=nobody/none"), "segment.clip is nobody/none, which is not on this machine"),
+        (("run", "--set", "ingest.sink=foo://bar"), "ingest.sink: foo://bar is no place that can be used"),
+        ((*_WEB, "--set", "data.web.metadata=foo://bar"), "data.web.metadata: foo://bar is no place"),
+        (
+            (*_WEB, "--set", "data.web.metadata=http://127.0.0.1:9/a.parquet"),
+            "data.web.metadata: no parquet file at http://127",
+        ),
+        ((*_WEB, "--set", "data.web.metadata=/nope"), "data.web.metadata: no parquet file at /nope"),
+        (("run", "--set", "data.refshapes.photo_dir=/nope"), "/nope: no such folder; set data.refshapes.photo_dir"),
         (("stage", "train"), "no stage 'train'"),
+        (("stage", "contuor"), "did you mean `contour`"),
+        (("accept", "pre-train"), "did you mean `pretrain`"),
+        (("config", "show", "contour.tolerence"), "did you mean `contour.tolerance`"),
+        (("run", "--set", "detect.engine=transfomers"), "did you mean `transformers`"),
+        (("data", "check", ".", "--dataset", "refcocco"), "did you mean `refcoco`"),
+        (("export", "coc", "--out", "x"), "did you mean `coco`"),
+        (("annotate", ".", "--format", "labelm"), "did you mean `labelme`"),
+        (("predict", "stage.py", "star", "--model", "nano-bse"), "did you mean `nano-base`"),
+        (("statos",), "Did you mean 'status'"),
+        (("profile", "lst"), "Did you mean 'list'"),
         (("profile", "use", "nanoo"), "did you mean `nano`"),
         (("config", "check", "--set", "sft.batch_size=7"), "multiple of micro_batch_size"),
         (("config", "show", "contour.nothing"), "no key `contour.nothing`"),
@@ -45,7 +70,14 @@ def test_every_command_explains_itself_with_examples(command: str) -> None:
         (("predict", "stage.py", "red circle", "--point", "0.5,0.5"), "say what to outline in one way"),
         (("predict", "stage.py", "--point", "3,4"), "--point 3,4: expected 2 numbers in 0..1"),
         (("predict", "stage.py", "--bbox", "0.1,0.2,0.3"), "expected 4 numbers"),
+        (("predict", "stage.py", "--bbox", "0.7,0.2,0.3,0.9"), "--bbox 0.7,0.2,0.3,0.9: the box holds nothing"),
+        (("predict", "stage.py", "--bbox", "0.2,0.9,0.3,0.9"), "the box holds nothing"),
+        (("predict", "stage.py", "  "), "say what to outline in one way"),
         (("predict", "stage.py", "red circle"), "nothing is trained here yet: `simpleseg run`"),
+        (("ui", "--host", "0.0.0.0"), "name the one that your team opens"),
+        (("ui", "--host", "::"), "name the one that your team opens"),
+        (("ui", "--host", "box.example.org"), "names go to --name"),
+        (("ui", "--host", "192.0.2.7"), "192.0.2.7 is no address of this machine"),
         (("run", "--untill", "sft"), "No such option"),
         (("data", "check", "--dataset", "refcoco"), "name that FOLDER too"),
         (("data", "check", "--images", "."), "name that FOLDER too"),
@@ -71,6 +103,46 @@ def test_outside_a_working_copy_the_first_step_is_named(tmp_path: Path, monkeypa
 def test_status_says_what_would_run_and_why(workspace: Workspace) -> None:
     said = words(cli("status"))
     assert "ingest would run it has not run yet" in said
+
+
+def test_the_version_is_the_one_of_the_package(repository: Path) -> None:
+    project = tomllib.loads((repository / "pyproject.toml").read_text())["project"]
+    assert words(cli("--version")) == f"simpleseg {project['version']}"
+
+
+def test_status_is_there_for_programs(workspace: Workspace) -> None:
+    states = json.loads(cli("status", "--json").stdout)
+    assert {each["stage"] for each in states} <= set(STAGES)
+    assert states[0] == {"stage": "ingest", "state": "would run", "why": ["it has not run yet"]}
+
+
+def test_the_doctor_speaks_to_programs(workspace: Workspace) -> None:
+    result = cli("doctor", "--json")
+    found = json.loads(result.stdout)
+    assert {"Python", "git", "vLLM"} <= {each["name"] for each in found}
+    assert result.exit_code == (0 if all(each["ok"] for each in found) else 1)
+
+
+def test_the_configuration_is_there_for_programs(workspace: Workspace) -> None:
+    assert json.loads(cli("config", "show", "--json").stdout) == load_config(workspace.params).model_dump(mode="json")
+    assert json.loads(cli("config", "show", "contour.tolerance", "--json").stdout) == 0.02
+
+
+@pytest.mark.parametrize(
+    ("typed", "offered"),
+    [
+        ("simpleseg sta", {"stage", "status"}),
+        ("simpleseg stage con", {"contour"}),
+        ("simpleseg run --until ev", {"evaluate"}),
+        ("simpleseg profile use kim", {"kimi_vl"}),
+        ("simpleseg config show contour.tol", {"contour.tolerance"}),
+        ("simpleseg export lab", {"labelme"}),
+    ],
+)
+def test_the_shell_completes_names(typed: str, offered: set[str]) -> None:
+    asked = {"_SIMPLESEG_COMPLETE": "complete_bash", "COMP_WORDS": typed, "COMP_CWORD": str(len(typed.split()) - 1)}
+    result = CliRunner().invoke(app, [], env=asked, prog_name="simpleseg")
+    assert set(result.output.split()) == offered
 
 
 def test_a_profile_is_shown_and_written(workspace: Workspace) -> None:
@@ -99,26 +171,26 @@ def test_the_configuration_is_shown_whole_and_in_part(workspace: Workspace) -> N
     assert "contour" in json.loads(cli("config", "schema").output)["properties"]
 
 
-def test_a_prediction_is_drawn(workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
-    picture = workspace.root / "picture.png"
-    Image.fromarray(np.zeros((8, 8, 3), np.uint8)).save(picture)
-    folder = workspace.root / "models" / "rl"
-    folder.mkdir(parents=True)
-    (folder / "config.json").write_text("{}")
-    asked: list[tuple[object, ...]] = []
+@pytest.mark.parametrize("arguments", [("config", "check"), ("run",), ("stage", "contour"), ("annotate", ".")])
+def test_escape_sequences_in_params_yaml_are_shown_not_sent(workspace: Workspace, arguments: tuple[str, ...]) -> None:
+    workspace.params.write_text('"\\e[31mseed\\e]0;owned\\a": 1\n')
+    result = cli(*arguments)
+    assert result.exit_code == 2
+    assert "\x1b" not in result.output and "\x07" not in result.output
+    assert "\\x1b[31mseed" in result.output
 
-    def answer(*arguments: object) -> object:
-        asked.append(arguments)
-        return predict.Prediction(
-            "?", "[[[1,2],[3,4],[5,0]]]", [np.zeros((3, 2))], None, np.full((8, 8, 3), 9, np.uint8)
-        )
 
-    monkeypatch.setattr(predict, "predict_image", answer)
-    result = cli("predict", "picture.png", "--point", "0.5,0.25", "--out", "drawn.png")
-    assert result.exit_code == 0, result.output
-    assert asked[0][1:4] == ("", (0.5, 0.25), None)
-    assert np.asarray(Image.open(workspace.root / "drawn.png")).max() == 9
-    bracketed = cli("predict", "picture.png", "red circle", "--out", "drawn[v2].png")
-    assert "drawn[v2].png" in bracketed.output
-    nowhere = cli("predict", "picture.png", "red circle", "--out", "picture.png/drawn.png")
-    assert (nowhere.exit_code, "picture.png/drawn.png: Not a directory" in words(nowhere)) == (2, True)
+def test_an_error_that_nobody_expected_is_shown_as_text(
+    workspace: Workspace, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def fail(*arguments: object) -> None:
+        raise RuntimeError("\x1b[31m s3://KEY:hunter2@bucket")
+
+    monkeypatch.setattr("sys.argv", ["simpleseg", "config", "check"])
+    monkeypatch.setattr("flows.cli.config.load_config", fail)
+    with pytest.raises(SystemExit) as ended:
+        main()
+    said = capsys.readouterr().err
+    assert ended.value.code == 1
+    assert "Traceback" in said and "\\x1b[31m s3://***@bucket" in said
+    assert "\x1b" not in said and "hunter2" not in said

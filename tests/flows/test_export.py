@@ -7,7 +7,7 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from flows.cli.app import app
-from tasks.workspace import Workspace
+from tasks.runs.workspace import Workspace
 from tests.export.annotated import write_annotations
 
 
@@ -37,6 +37,13 @@ def test_each_format_fills_a_new_folder(annotated: Workspace, format_: str, file
     assert files <= {str(path.relative_to(folder)) for path in folder.rglob("*")}
     assert "in out/new" in result.output
     assert [path.name for path in (annotated.root / "out").iterdir()] == ["new"]
+
+
+def test_an_unknown_format_is_refused_with_the_known_ones(annotated: Workspace) -> None:
+    result = export("labelm", "--out", "out")
+    assert result.exit_code == 2
+    said = " ".join(result.output.split())
+    assert "no export format 'labelm', did you mean `labelme`?: choose one of coco, hf, labelme, sheets" in said
 
 
 @pytest.mark.parametrize("folder", ["out[v2]", "out[/x]", "out[red]"])

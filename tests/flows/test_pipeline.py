@@ -1,8 +1,9 @@
 """The pipeline flow on two tiny stages: what runs, what is cached, what Prefect shows, and what a failure leaves."""
 
 import fcntl
+import sys
 from collections.abc import Iterator
-from typing import get_args
+from pathlib import Path
 
 import pytest
 from mlflow import MlflowClient
@@ -10,13 +11,16 @@ from prefect.client.orchestration import get_client
 from prefect.states import Failed
 from prefect.testing.utilities import prefect_test_harness
 
-from flows.pipeline import BusyError, PipelineParams, PipelineResult, StageName, pipeline
+from flows.pipeline import PipelineParams, PipelineResult, pipeline
 from simpleseg_core.config.files import ConfigError, load_config
-from simpleseg_core.stages import STAGES
-from tasks.data_version import Outcome, StageFailedError
-from tasks.reproduce import worth_retrying
-from tasks.workspace import Workspace, store_uri
+from tasks.graph import STAGES
+from tasks.runs.data_version import Outcome, StageFailedError
+from tasks.runs.lock import BusyError
+from tasks.runs.reproduce import worth_retrying
+from tasks.runs.workspace import Workspace, store_uri
 from tests.tiny_pipeline import runs
+
+REPOSITORY = Path(__file__).parents[2]
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -26,7 +30,10 @@ def _prefect() -> Iterator[None]:
 
 
 def test_the_form_offers_every_stage() -> None:
-    assert get_args(StageName) == tuple(STAGES)
+    until = PipelineParams.model_json_schema()["properties"]["until"]
+    assert {"type": "string", "enum": list(STAGES)} in until["anyOf"]
+    with pytest.raises(ValueError, match=r"no stage 'retrain', did you mean `pretrain`.: choose one of ingest, detect"):
+        PipelineParams(until="retrain")
 
 
 @pytest.mark.parametrize(("exit_code", "again"), [(1, True), (2, False)])
@@ -70,7 +77,91 @@ def test_only_the_chosen_stages_run(workspace: Workspace) -> None:
     assert outcomes(pipeline(PipelineParams(from_stage="ingest", until="ingest", force=True))) == {
         "ingest": Outcome.RAN
     }
-    assert runs(workspace) == ["images", "images"]
+    assert outcomes(pipeline(PipelineParams(from_stage="ingest", until="ingest", again=True))) == {
+        "ingest": Outcome.RAN
+    }
+    assert runs(workspace) == ["images", "images-anew", "images"], "force forgets, again keeps"
+
+
+def test_going_back_to_earlier_settings_costs_nothing(workspace: Workspace) -> None:
+    before = load_config(workspace.params).contour.tolerance
+    pipeline()
+    pipeline(PipelineParams(overrides=["contour.tolerance=0.4"]))
+    back = pipeline(PipelineParams(overrides=[f"contour.tolerance={before}"]))
+    assert outcomes(back) == {"ingest": Outcome.UNCHANGED, "contour": Outcome.RESTORED}
+    assert runs(workspace) == ["images", "polygons", "polygons"]
+
+
+def test_scores_of_another_configuration_are_no_headline(workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tasks.runs.freshness._RESULTS", "contour")  # as if it wrote the scores
+    workspace.final_metrics.parent.mkdir(exist_ok=True)
+    workspace.final_metrics.write_text('{"rl": {"refshapes/val": {"giou": {"value": 70.9, "low": 69, "high": 72}}}}')
+    fresh = pipeline()
+    assert fresh.stale == ()
+    client = MlflowClient(store_uri(workspace, load_config(workspace.params).tracking))
+    assert client.get_run(str(fresh.mlflow_run)).data.metrics["rl/refshapes/val/giou"] == 70.9
+    part = pipeline(PipelineParams(until="ingest", overrides=["contour.tolerance=0.2"], again=True))
+    assert part.stale == ("contour: contour.tolerance: 0.02 -> 0.2",)
+    ended = client.get_run(str(part.mlflow_run)).data
+    assert "rl/refshapes/val/giou" not in ended.metrics
+    assert ended.tags["simpleseg.results"] == "stale: contour: contour.tolerance: 0.02 -> 0.2"
+
+
+def test_a_file_that_is_not_there_changes_and_costs_nothing(workspace: Workspace) -> None:
+    pipeline()
+    before = workspace.params.read_text()
+    with pytest.raises(FileNotFoundError, match=r"/nope/instances\.json: no such file; set data\.coco\.root"):
+        pipeline(PipelineParams(overrides=["data.source=coco", "data.coco.root=/nope"]))
+    assert workspace.params.read_text() == before
+    assert runs(workspace) == ["images", "polygons"]
+    assert (workspace.root / "data" / "images" / "out.txt").exists()
+
+
+def test_a_model_that_cannot_be_had_is_told_before_anything_runs(workspace: Workspace) -> None:
+    stage = (
+        "  pretrain:\n    cmd: exit 1\n    deps: [data/polygons]\n    params: [model]\n    outs: [models/pretrain]\n"
+    )
+    workspace.dvc_yaml.write_text(workspace.dvc_yaml.read_text() + stage)
+    asked, before = PipelineParams(overrides=["model.base=nobody/none"]), workspace.params.read_text()
+    with pytest.raises(ValueError, match=r"model\.base is nobody/none, which is not on this machine.*hf download"):
+        pipeline(asked)
+    assert workspace.params.read_text() == before
+    workspace.params.write_text(before.replace("checkpoints/nano-base", "nobody/none"))
+    with pytest.raises(ValueError, match=r"model\.base is nobody/none, which is not on this machine.*hf download"):
+        pipeline()
+    assert runs(workspace) == []
+
+
+def test_a_model_of_others_that_changes_puts_evaluate_out_of_date(workspace: Workspace) -> None:
+    theirs = workspace.root / "theirs" / "model.safetensors"
+    theirs.parent.mkdir()
+    theirs.write_bytes(b"one")
+    asks = f"""\
+import sys
+sys.path.insert(0, {str(REPOSITORY)!r})
+from pathlib import Path
+from simpleseg_core.config.files import load_config
+from tasks.runs.code import remember_code
+from tasks.runs.workspace import Workspace
+here = Workspace(Path.cwd())
+remember_code(here, load_config(here.params), "evaluate")
+Path("data/predictions").mkdir(parents=True)
+Path("data/predictions/answers").write_bytes(Path("theirs/model.safetensors").read_bytes())
+"""
+    (workspace.root / "asks.py").write_text(asks)
+    stage = f"  evaluate:\n    cmd: {sys.executable} asks.py\n    params: [evaluate]\n    outs: [data/predictions]\n"
+    workspace.dvc_yaml.write_text(f"stages:\n{stage}")
+    first = pipeline(PipelineParams(overrides=["evaluate.models=[{name: theirs, kind: folder, where: theirs}]"]))
+    assert outcomes(first) == outcomes(pipeline(PipelineParams(again=True))) == {"evaluate": Outcome.RAN}
+    assert outcomes(pipeline()) == {"evaluate": Outcome.UNCHANGED}
+    theirs.write_bytes(b"two")
+    changed = pipeline()
+    assert (outcomes(changed), changed.stages[0].why) == (
+        {"evaluate": Outcome.RAN},
+        ("weights of theirs changed",),
+    )
+    assert (workspace.root / "data/predictions/answers").read_bytes() == b"two"
+    assert outcomes(pipeline()) == {"evaluate": Outcome.UNCHANGED}
 
 
 def test_a_failing_stage_ends_the_run_and_the_next_run_goes_on(workspace: Workspace) -> None:

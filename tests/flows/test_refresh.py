@@ -1,5 +1,6 @@
 """The refresh says what came new: images, reasons, licences, examples."""
 
+import asyncio
 import os
 import signal
 import subprocess
@@ -13,16 +14,18 @@ import pytest
 from prefect.client.orchestration import get_client
 from prefect.context import refresh_global_settings_context
 from prefect.flows import load_flow_from_entrypoint
+from prefect.runner import Runner
 from prefect.testing.utilities import prefect_test_harness
 from typer.testing import CliRunner
 
 from flows import servers
 from flows.cli.app import app
-from flows.pipeline import BusyError
-from flows.refresh import RefreshParams, _alone, deployment, look_at, refresh, summary
-from tasks.workspace import Workspace
-from tests.data.web.server import Server, jpeg
-from tests.data.web.test_ingest import run, table
+from flows.refresh import RefreshParams, look_at, refresh, register, summary
+from flows.servers import launch
+from tasks.runs.lock import BusyError, alone
+from tasks.runs.workspace import Workspace
+from tests.fetch.server import Server, jpeg
+from tests.fetch.test_ingest import run, table
 from tests.tiny_pipeline import runs
 
 
@@ -54,10 +57,10 @@ def test_nothing_new_is_said_shortly(tmp_path: Path) -> None:
 
 def test_refreshes_do_not_overlap(tmp_path: Path) -> None:
     workspace = Workspace(tmp_path)
-    with _alone(workspace):
-        with pytest.raises(BusyError, match="already runs"), _alone(workspace):
+    with alone(workspace.refresh_lock, "a refresh"):
+        with pytest.raises(BusyError, match="already runs"), alone(workspace.refresh_lock, "a refresh"):
             pass
-    with _alone(workspace):
+    with alone(workspace.refresh_lock, "a refresh"):
         pass
 
 
@@ -73,11 +76,11 @@ def test_a_refresh_looks_for_new_images_and_brings_the_rest_up_to_date(
     with prefect_test_harness(server_startup_timeout=300):
         refresh(RefreshParams(until="contour"))
         result = CliRunner().invoke(app, ["refresh", "--until", "contour"])
-        with _alone(workspace):
+        with alone(workspace.refresh_lock, "a refresh"):
             refused = CliRunner().invoke(app, ["refresh"])
         with get_client(sync_client=True) as client:
             keys = {artifact.key for artifact in client.read_artifacts()}
-            planned = client.read_deployment(deployment(workspace, "0 3 * * *", RefreshParams()).apply())
+            planned = client.read_deployment(asyncio.run(register(Runner(), workspace, "0 3 * * *", RefreshParams())))
     assert [str(each.schedule.cron) for each in planned.schedules] == ["0 3 * * *"]
     assert planned.global_concurrency_limit.limit == 1
     assert planned.concurrency_options.collision_strategy == "CANCEL_NEW"
@@ -144,7 +147,7 @@ def deaf_servers(monkeypatch: pytest.MonkeyPatch) -> Iterator["list[subprocess.P
     def unhandled(number: int, frame: object) -> None:
         raise InterruptedError(f"signal {number}")
 
-    monkeypatch.setattr(servers, "_start", start)
+    monkeypatch.setattr(launch, "_start", start)
     handled = {number: signal.signal(number, unhandled) for number in (signal.SIGTERM, signal.SIGHUP)}
     yield started
     for number, handler in handled.items():

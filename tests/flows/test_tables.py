@@ -8,7 +8,7 @@ from PIL import Image
 
 from flows.tables import benchmark_rows, funnel_plot, funnel_rows, headline_metrics
 from simpleseg_core.files import write_json
-from tasks.workspace import Workspace
+from tasks.runs.workspace import Workspace
 
 
 def test_benchmarks_start_with_val_and_models_keep_their_order(tmp_path: Path) -> None:
@@ -16,11 +16,11 @@ def test_benchmarks_start_with_val_and_models_keep_their_order(tmp_path: Path) -
     cell = {"giou": {"value": 70.04, "low": 65.0, "high": 75.0}, "tokens": {"value": 40.0, "low": 39.0, "high": 41.0}}
     write_json(
         workspace.final_metrics,
-        {"rl": {"refshapes/testA": cell, "refshapes/val": cell}, "base": {"refshapes/val": cell}},
+        {"zero": {"refshapes/val": cell}, "rl": {"refshapes/testA": cell, "refshapes/val": cell}},
     )
     rows = benchmark_rows(workspace)
     assert [(row["benchmark"], row["model"]) for row in rows] == [
-        ("refshapes/val", "base"), ("refshapes/val", "rl"), ("refshapes/testA", "rl"),
+        ("refshapes/val", "zero"), ("refshapes/val", "rl"), ("refshapes/testA", "rl"),
     ]  # fmt: skip
     assert rows[0]["gIoU"] == "70.0 ±5.0"
     assert rows[0]["cIoU"] == ""

@@ -1,5 +1,7 @@
 """Masks become polygons that are simple, ordered, few and exact."""
 
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -7,15 +9,18 @@ import pytest
 import shapely
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy.ndimage import binary_fill_holes
 
 from simpleseg_core.geometry import (
     Mask,
     Polygon,
-    coarsest_polygons,
+    Region,
     encode_rle,
-    fill_holes,
+    interior_point,
+    mask_box,
     mask_to_polygons,
     polygons_mask_iou,
+    polygons_overlap,
     polygons_to_mask,
     signed_area,
 )
@@ -74,7 +79,7 @@ def test_the_cap_holds_and_something_is_drawn(mask: Mask, cap: int) -> None:
 @pytest.mark.parametrize("seed", range(6))
 @pytest.mark.parametrize("fit", [True, False])
 def test_smooth_shapes_give_simple_polygons(seed: int, fit: bool) -> None:
-    polygons = mask_to_polygons(fill_holes(blob(seed)), fit=fit)
+    polygons = mask_to_polygons(binary_fill_holes(blob(seed)), fit=fit)
     assert all(shapely.Polygon(polygon).is_valid for polygon in polygons)
 
 
@@ -107,7 +112,7 @@ def test_a_hole_is_bridged_or_dropped() -> None:
     (bridged,) = mask_to_polygons(mask)
     (filled,) = mask_to_polygons(mask, holes="drop")
     assert polygons_mask_iou([bridged], mask) >= 0.95
-    assert polygons_mask_iou([filled], fill_holes(mask)) >= 0.95
+    assert polygons_mask_iou([filled], binary_fill_holes(mask)) >= 0.95
 
 
 def test_small_parts_can_be_left_out() -> None:
@@ -159,14 +164,6 @@ def test_images_finer_than_the_grid_keep_small_objects() -> None:
     assert polygons_mask_iou(mask_to_polygons(mask), mask) >= 0.98
 
 
-def test_the_coarsest_polygons_reach_the_iou_asked_for() -> None:
-    mask = blob(3, 96, 128)
-    coarse, fine = coarsest_polygons(mask, 0.9), coarsest_polygons(mask, 0.99)
-    assert polygons_mask_iou(coarse, mask) >= 0.9
-    assert polygons_mask_iou(fine, mask) >= 0.99
-    assert sum(map(len, coarse)) < sum(map(len, fine))
-
-
 def test_nothing_gives_nothing() -> None:
     assert mask_to_polygons(np.zeros((5, 7), bool)) == []
     assert mask_to_polygons(np.zeros((0, 7), bool)) == []
@@ -176,3 +173,26 @@ def test_nothing_gives_nothing() -> None:
 def test_arguments_out_of_range_are_named(arguments: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match=next(iter(arguments))):
         mask_to_polygons(np.ones((4, 4), bool), **arguments)
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.int64, np.float32])
+def test_masks_of_numbers_are_masks(dtype: Any) -> None:
+    mask = disc(48, 64, 30, 20, 12) & ~disc(48, 64, 32, 22, 5)
+    numbers = mask.astype(dtype)
+    assert encode_rle(numbers) == encode_rle(mask)
+    assert all(map(np.array_equal, mask_to_polygons(numbers), mask_to_polygons(mask)))
+    assert np.array_equal(mask_box(numbers), mask_box(mask))
+    assert np.array_equal(interior_point(numbers), interior_point(mask))
+    assert polygons_overlap(mask_to_polygons(mask), numbers) == polygons_overlap(mask_to_polygons(mask), mask)
+    assert np.array_equal(Region.from_truth(numbers).mask(), mask)
+
+
+@pytest.mark.parametrize(
+    "function",
+    [encode_rle, mask_to_polygons, mask_box, interior_point, Region.from_truth, partial(polygons_overlap, [])],
+)
+def test_what_is_no_mask_is_refused(function: Callable[[Mask], object]) -> None:
+    with pytest.raises(ValueError, match="threshold"):
+        function(np.full((4, 5), 0.5))
+    with pytest.raises(ValueError, match="height and width"):
+        function(np.zeros((4, 5, 1), bool))

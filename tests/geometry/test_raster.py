@@ -6,6 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 from pycocotools import mask as coco
+from scipy import ndimage
 
 from simpleseg_core.geometry import Mask, Region, encode_rle, polygons_mask_iou, polygons_overlap, polygons_to_mask
 from tests.geometry.shapes_zoo import blob, masks
@@ -107,3 +108,19 @@ def test_a_region_measures_what_its_mask_holds(mask: Mask) -> None:
     height, width = mask.shape
     assert centroid is not None
     assert np.allclose(centroid, [(columns.mean() + 0.5) / width, (rows.mean() + 0.5) / height])
+
+
+@FEW
+@given(masks(), st.integers(1, 5))
+def test_a_region_knows_its_depth_its_outline_and_its_parts(mask: Mask, radius: int) -> None:
+    region = Region.from_truth(encode_rle(mask))
+    everywhere = np.ones((3, 3), bool)
+    assert np.array_equal(region.eroded(radius).mask(), ndimage.binary_erosion(mask, everywhere, radius))
+    columns, rows = np.nonzero((mask & ~ndimage.binary_erosion(mask)).T)
+    assert np.array_equal(region.outline(), np.stack([columns, rows], axis=1))
+    assert region.parts() == ndimage.label(mask, everywhere)[1]
+
+
+def test_hundreds_of_edges_through_one_column_fill_as_pycocotools_does() -> None:
+    polygon = np.random.default_rng(0).integers(0, 1001, (700, 2)) / 1000
+    assert np.array_equal(polygons_to_mask([polygon], 90, 120), coco_fill([polygon], 90, 120))

@@ -1,4 +1,4 @@
-"""Boxes, inner points, parts, holes, resampling and orders."""
+"""Boxes, inner points and orders."""
 
 import numpy as np
 import pytest
@@ -6,19 +6,15 @@ from hypothesis import given, settings
 
 from simpleseg_core.geometry import (
     Mask,
-    connected_parts,
     crosses_itself,
-    fill_holes,
     interior_point,
     mask_box,
-    mask_holes,
     order_polygon,
     order_polygons,
     polygons_box,
-    resample,
     signed_area,
 )
-from tests.geometry.shapes_zoo import awkward, disc, masks
+from tests.geometry.shapes_zoo import disc, masks
 
 FEW = settings(max_examples=60, deadline=None)
 SQUARE = np.array([[0.2, 0.2], [0.6, 0.2], [0.6, 0.4], [0.2, 0.4]])
@@ -56,31 +52,6 @@ def test_the_inner_point_of_a_ring_is_in_its_thick_side() -> None:
     assert y == pytest.approx(0.5, abs=0.05)
 
 
-@FEW
-@given(masks())
-def test_parts_and_holes_add_up_to_the_mask(mask: Mask) -> None:
-    parts, holes = connected_parts(mask), mask_holes(mask)
-    assert np.array_equal(np.sum([np.zeros_like(mask), *parts], axis=0), mask)
-    filled = np.sum([mask, *holes], axis=0)
-    assert np.array_equal(filled, fill_holes(mask))
-    assert [int(part.sum()) for part in parts] == sorted((int(part.sum()) for part in parts), reverse=True)
-
-
-def test_counts_of_parts_and_holes() -> None:
-    zoo = awkward()
-    assert len(connected_parts(zoo["diagonal"])) == 1
-    assert len(connected_parts(zoo["island"])) == 2
-    assert len(mask_holes(zoo["ring"])) == 1
-    assert len(mask_holes(zoo["holes"])) == 12
-
-
-def test_resampling_keeps_the_outline_at_equal_steps() -> None:
-    points = resample(SQUARE, 12)
-    steps = np.linalg.norm(np.diff(np.vstack([points, points[:1]]), axis=0), axis=1)
-    assert points.shape == (12, 2)
-    assert steps == pytest.approx([0.1] * 12)
-
-
 def test_orders_keep_the_vertices() -> None:
     rng = np.random.default_rng(0)
     for order in ("clockwise", "counter_clockwise", "by_x", "shuffled"):
@@ -95,6 +66,20 @@ def test_rings_turn_as_asked_and_start_nearest_the_origin() -> None:
     assert signed_area(counter) < 0 < signed_area(SQUARE)
     assert np.array_equal(counter[0], SQUARE[0])
     assert np.all(np.diff(order_polygon(SQUARE, "by_x")[:, 0]) >= 0)
+
+
+def test_of_two_vertices_as_near_the_origin_the_upper_comes_first() -> None:
+    kite = np.array([[0.1, 0.2], [0.2, 0.1], [0.3, 0.3]])
+    assert order_polygon(kite)[0].tolist() == [0.2, 0.1]
+    assert order_polygon(kite, "counter_clockwise")[0].tolist() == [0.2, 0.1]
+    mirrored = kite[:, ::-1] + [[0, 0], [0, 0], [0.1, 0.2]]
+    assert order_polygon(mirrored)[0].tolist() == [0.2, 0.1]
+
+
+def test_of_two_polygons_as_near_the_origin_the_upper_comes_first() -> None:
+    upper, lower = np.array([[0.2, 0.1], [0.5, 0.1], [0.5, 0.15]]), np.array([[0.1, 0.2], [0.15, 0.5], [0.1, 0.5]])
+    for polygons in ([upper, lower], [lower, upper]):
+        assert order_polygons(polygons)[0][0].tolist() == [0.2, 0.1]
 
 
 def test_polygons_are_sorted_by_their_nearest_vertex() -> None:

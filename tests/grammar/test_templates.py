@@ -1,4 +1,4 @@
-"""Every directed pair has questions, and an instance yields the pairs that it supports."""
+"""Every directed pair has questions, and a question says all that it needs."""
 
 import numpy as np
 import pytest
@@ -7,12 +7,9 @@ from simpleseg_core.grammar import (
     PAIRS,
     PUBLISHED_QUESTIONS,
     QUESTIONS,
-    Instance,
     answer,
-    instance_pairs,
     parse_polygons,
     question,
-    sample_pairs,
 )
 
 GIVEN = {
@@ -21,7 +18,6 @@ GIVEN = {
     "box": np.array([0.1, 0.2, 0.3, 0.4]),
     "polygons": [np.array([[0.1, 0.2], [0.3, 0.2], [0.3, 0.4]])],
 }
-WHOLE = Instance("red dog", GIVEN["point"], GIVEN["box"], GIVEN["polygons"])  # type: ignore[arg-type]
 
 
 def rng() -> np.random.Generator:
@@ -80,26 +76,3 @@ def test_what_is_missing_is_named() -> None:
         question("text->sound", expression="dog")
     with pytest.raises(ValueError, match="rng"):
         question("text->mask", expression="dog", variety=2)
-
-
-def test_a_whole_instance_supports_every_pair() -> None:
-    pairs = instance_pairs(WHOLE, dict.fromkeys(PAIRS, 1.0), rng())
-    assert [pair.task for pair in pairs] == list(PAIRS)
-    assert {pair.answer for pair in pairs if pair.task.endswith("bbox")} == {"[100,200,300,400]"}
-    assert {pair.answer for pair in pairs if pair.task.endswith("text")} == {"red dog"}
-
-
-def test_a_weakly_labelled_instance_supports_what_it_can() -> None:
-    weak = Instance(expression="red dog", box=np.array([0.1, 0.2, 0.3, 0.4]))
-    tasks = {pair.task for pair in instance_pairs(weak, dict.fromkeys(PAIRS, 1.0), rng())}
-    assert tasks == {"text->bbox", "bbox->text"}
-
-
-def test_weights_choose_and_favour() -> None:
-    pairs = instance_pairs(WHOLE, {"text->mask": 9.0, "text->point": 1.0, "text->bbox": 0.0}, rng())
-    assert [pair.task for pair in pairs] == ["text->point", "text->mask"]
-    generator = rng()
-    drawn = [sample_pairs(pairs, 1, generator)[0].task for _ in range(300)]
-    assert 0.8 < drawn.count("text->mask") / 300 < 0.98
-    assert len(sample_pairs(pairs, 9, generator)) == 2
-    assert sample_pairs([], 3, generator) == []

@@ -5,7 +5,9 @@ from pathlib import Path
 import torch
 from PIL import Image
 
-from simpleseg_core.models import build_nano, chat_prompt, load_model, load_processor
+from simpleseg_core.models.chat import chat_prompt
+from simpleseg_core.models.loading import load_model, load_processor
+from simpleseg_core.models.nano import build_nano
 from tests.tiny import TINY
 
 

@@ -4,10 +4,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from simpleseg_core.data.refshapes import VOCABULARY
-from simpleseg_core.models import build_tokenizer
+from simpleseg_core.models.architectures import architecture
+from simpleseg_core.models.tokenizer import build_tokenizer
+from simpleseg_core.refshapes import VOCABULARY
 
-TOKENIZER = build_tokenizer(VOCABULARY)
+CHAT = architecture("qwen2_5_vl").chat
+TOKENIZER = build_tokenizer(VOCABULARY, CHAT)
 
 
 @given(st.text(max_size=60))
@@ -33,4 +35,4 @@ def test_a_point_of_a_polygon_costs_eight_tokens() -> None:
 
 
 def test_the_same_words_give_the_same_tokenizer() -> None:
-    assert build_tokenizer(VOCABULARY).get_vocab() == TOKENIZER.get_vocab()
+    assert build_tokenizer(VOCABULARY, CHAT).get_vocab() == TOKENIZER.get_vocab()

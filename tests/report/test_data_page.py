@@ -47,7 +47,8 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def read(data: Path) -> DataPage:
-    return read_data_page(data, read_sources(data, data / "none").summaries, Config(), Album(ImageStore(data)))
+    files = {Path(name).parent.name: data / name for name in SUMMARIES}
+    return read_data_page(data, read_sources({}, {}, files).summaries, Config(), Album(ImageStore(data)))
 
 
 @pytest.fixture(scope="module")

@@ -1,7 +1,10 @@
 """Rewards lie in [0, 1], favour the better answer, and cannot be gamed by the known tricks."""
 
+import multiprocessing
+import os
 import pickle
-import time
+import signal
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -10,9 +13,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from simpleseg_core.config.rewards import RewardConfig
-from simpleseg_core.geometry import Region, Rle, encode_rle, mask_to_polygons
+from simpleseg_core.geometry import Rle, encode_rle, mask_to_polygons
 from simpleseg_core.grammar import format_polygons
-from simpleseg_core.rewards import RewardBatch, RewardFunction, terms
+from simpleseg_core.rewards import RewardBatch, RewardFunction
 
 ALL = {"iou": 1.0, "distance": 1.0, "format": 1.0, "length": 1.0, "boundary": 1.0, "parts": 1.0}
 SIDE = 64
@@ -32,7 +35,13 @@ WHOLE_IMAGE = "[[[0,0],[1000,0],[1000,1000],[0,1000]]]"
 
 
 def rewards(weights: dict[str, float] | None = None, **options: Any) -> RewardFunction:
-    return RewardFunction(RewardConfig.model_validate({"weights": weights or ALL, **options}))
+    return function_of(RewardConfig.model_validate({"weights": weights or ALL, **options}).model_dump_json())
+
+
+@cache
+def function_of(config: str) -> RewardFunction:
+    """Tests share processes, which take a while to start."""
+    return RewardFunction(RewardConfig.model_validate_json(config))
 
 
 def score(text: str, truth: Rle = TRUTH, **options: Any) -> RewardBatch:
@@ -62,8 +71,9 @@ def test_closer_answers_earn_more() -> None:
 
 
 def test_the_distance_is_the_squared_error_of_the_centroids() -> None:
-    ours, theirs = Region.from_truth(square(0, 0, 10)), Region.from_truth(square(16, 32, 10))
-    assert terms.distance_term(ours, theirs) == pytest.approx(1 - (0.25**2 + 0.5**2) / 2)
+    ours, theirs = square(0, 0, 10), square(16, 32, 10)
+    batch = score(format_polygons(mask_to_polygons(ours, tolerance=0), style="unit"), encode_rle(theirs), style="unit")
+    assert batch.terms["distance"][0] == pytest.approx(1 - (0.25**2 + 0.5**2) / 2)
 
 
 @pytest.mark.parametrize("text", ["[]", "nothing: []"])
@@ -136,22 +146,27 @@ def test_a_broken_truth_is_counted_not_raised() -> None:
     assert batch.total[0] == 0 < batch.total[1]
 
 
-def test_an_item_past_its_time_is_worth_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
-    function = rewards({**dict.fromkeys(ALL, 0.0), "iou": 1.0}, item_timeout_s=0.2)
-    compute = terms.iou_term
-    slow = Region.from_truth(square(0, 0, 3)).area
+def test_a_worker_that_hangs_costs_its_own_answer_only() -> None:
+    """A stopped process is a hang that no exception ends."""
+    function = rewards(item_timeout_s=0.5)
+    others = set(multiprocessing.active_children())
+    assert function([RIGHT], [TRUTH]).failed == 0
+    (worker,) = set(multiprocessing.active_children()) - others
+    os.kill(worker.pid or 0, signal.SIGSTOP)
+    batch = function([RIGHT] * 4, [TRUTH] * 4)
+    assert (batch.total > 0.9).tolist() == [False, True, True, True]
+    assert (batch.failed, batch.replaced) == (1, 1)
+    after = function([RIGHT], [TRUTH])
+    assert (after.failed, after.replaced) == (0, 0)
 
-    def sometimes_slow(prediction: Region, truth: Region) -> float:
-        time.sleep(1.0 if prediction.area == slow else 0)
-        return compute(prediction, truth)
 
-    monkeypatch.setattr(terms, "iou_term", sometimes_slow)
-    batch = function([format_polygons(mask_to_polygons(square(0, 0, 3)))], [TRUTH])
-    assert (batch.failed, batch.total[0]) == (1, 0)
-    assert function([RIGHT], [TRUTH]).total[0] == 1
+def test_a_truncated_answer_does_not_pay() -> None:
+    batch = rewards()([RIGHT, RIGHT[:-1], RIGHT[:-1], RIGHT], [TRUTH] * 4, [True, True, False, False])
+    assert (batch.total > 0).tolist() == [True, True, False, False]
+    assert batch.failed == 0
 
 
-def test_threads_change_nothing() -> None:
+def test_the_number_of_processes_changes_nothing() -> None:
     texts = [format_polygons(mask_to_polygons(square(k, k, 20 + k))) for k in range(12)]
     one, four = (rewards(workers=workers)(texts, [TRUTH] * 12) for workers in (1, 4))
     assert np.array_equal(one.total, four.total)
@@ -164,6 +179,8 @@ def test_a_reward_function_travels_to_workers() -> None:
 def test_every_answer_needs_its_truth() -> None:
     with pytest.raises(ValueError, match="2 answers but 1"):
         rewards()([RIGHT, RIGHT], [TRUTH])
+    with pytest.raises(ValueError, match="1 ends"):
+        rewards()([RIGHT, RIGHT], [TRUTH, TRUTH], [True])
 
 
 def test_weights_that_count_nothing_are_refused() -> None:
@@ -180,3 +197,10 @@ def test_any_answer_earns_between_nothing_and_everything(text: str, there: bool)
 
 
 FUNCTION = rewards()
+
+
+def test_zeros_and_ones_are_read_in_the_style_asked_for() -> None:
+    whole = encode_rle(np.ones((8, 8), bool))
+    text = "[[[0,0],[1,0],[1,1],[0,1]]]"
+    assert rewards(style="unit")([text], [whole]).terms["iou"][0] == 1
+    assert rewards(style="permille")([text], [whole]).terms["iou"][0] == 0

@@ -6,9 +6,18 @@ from pathlib import Path
 import pytest
 import torch
 
-from simpleseg_core.models import load_model
-from simpleseg_core.rollout import Request, Rollout, Sampling, forbidden_ids, open_engine
+from simpleseg_core.models.loading import load_model, load_processor
+from simpleseg_core.rollout import (
+    Generator,
+    Request,
+    Rollout,
+    Sampling,
+    forbidden_ids,
+    open_engine,
+    transformers_engine,
+)
 from simpleseg_core.rollout._vocabulary import stop_ids
+from tests.rollout.conftest import SETTINGS, SHIPPED
 from tests.tiny import TINY
 
 GREEDY = Sampling(max_tokens=12, logprobs=True)
@@ -32,6 +41,23 @@ def test_greedy_answers_and_their_logprobs_equal_the_reference(
     vllm: Rollout, reference: Rollout, requests_: list[Request]
 ) -> None:
     assert_same_answers(vllm, reference, requests_)
+
+
+@pytest.mark.parametrize("sampling", [GREEDY, DRAWN], ids=["greedy", "drawn"])
+def test_sampling_defaults_of_a_checkpoint_change_no_answer(
+    reference: Rollout, requests_: list[Request], tiny_checkpoint: Path, sampling: Sampling
+) -> None:
+    without = transformers_engine(str(tiny_checkpoint), SETTINGS)
+    assert reference.generate(requests_, sampling) == without.generate(requests_, sampling)
+
+
+def test_a_model_in_memory_answers_as_the_engines_do_and_keeps_its_defaults(
+    reference: Rollout, requests_: list[Request], checkpoint: Path
+) -> None:
+    """What a probe shows during training is what evaluation will find."""
+    model, processor = load_model(checkpoint, TINY), load_processor(checkpoint, TINY)
+    assert Generator(model.eval(), processor).generate(requests_, GREEDY) == reference.generate(requests_, GREEDY)
+    assert model.generation_config.repetition_penalty == SHIPPED["repetition_penalty"], "saved with the model"
 
 
 def test_new_weights_take_effect_everywhere(

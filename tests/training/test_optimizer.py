@@ -2,9 +2,11 @@
 
 import torch
 from torch import nn
+from torch.optim import Muon
 
 from simpleseg_core.config import OptimizerConfig
-from simpleseg_core.models import build_nano
+from simpleseg_core.models.nano import build_nano
+from simpleseg_core.training.muon import StackedMuon
 from simpleseg_core.training.optimizer import build_optimizer, clip_gradients
 from tests.tiny import TINY
 
@@ -53,3 +55,35 @@ def test_clipping_bounds_the_global_norm() -> None:
         [parameter.grad.norm() for parameter in layer.parameters() if parameter.grad is not None]
     ).norm()
     assert norm > 1 and abs(float(clipped) - 1) < 1e-3
+
+
+def test_each_expert_is_updated_as_torch_updates_a_matrix() -> None:
+    """Wide and tall, over several steps, and with an expert that had no token."""
+    for shape in ((4, 24, 40), (4, 40, 24)):
+        stacked = nn.Parameter(torch.randn(shape))
+        alone = [nn.Parameter(each.clone()) for each in stacked.detach()]
+        ours = StackedMuon([stacked], lr=0.01, weight_decay=0.1)
+        theirs = Muon(alone, lr=0.01, weight_decay=0.1, adjust_lr_fn="match_rms_adamw")
+        for _ in range(3):
+            gradient = torch.randn(shape)
+            gradient[2] = 0
+            stacked.grad = gradient
+            for index, each in enumerate(alone):
+                each.grad = gradient[index].clone()
+            ours.step()
+            theirs.step()
+        torch.testing.assert_close(stacked.detach(), torch.stack([each.detach() for each in alone]), atol=1e-3, rtol=0)
+
+
+def test_muon_takes_the_experts_of_kimi() -> None:
+    config = TINY.model_copy(update={"architecture": "kimi_vl", "base": "scratch"})
+    model, _ = build_nano(config, seed=0)
+    names = {id(parameter): name for name, parameter in model.named_parameters()}
+    parts = build_optimizer(model, OptimizerConfig(name="muon")).parts
+    muon, stacked, adamw = (
+        {names[id(parameter)] for group in part.param_groups for parameter in group["params"]} for part in parts
+    )
+    experts = "language_model.model.layers.1.mlp.experts"
+    assert stacked == {f"{experts}.gate_up_proj", f"{experts}.down_proj"}
+    assert muon | stacked | adamw == set(names.values())
+    assert not any("proj.weight" in name for name in adamw if "patch_embed" not in name)

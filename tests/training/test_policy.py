@@ -8,7 +8,8 @@ import pytest
 import torch
 from PIL import Image
 
-from simpleseg_core.models import chat_prompt, load_model, load_processor
+from simpleseg_core.models.chat import chat_prompt
+from simpleseg_core.models.loading import load_model, load_processor
 from simpleseg_core.rollout import Request
 from simpleseg_core.training.policy import Answer, Policy
 from tests.tiny import TINY
@@ -28,9 +29,9 @@ def requests_() -> list[Request]:
 
 
 @pytest.fixture
-def policy(tiny_checkpoint: Path) -> Policy:
+def policy(tiny_checkpoint: Path, request: pytest.FixtureRequest) -> Policy:
     model, processor = load_model(tiny_checkpoint, TINY), load_processor(tiny_checkpoint, TINY)
-    return Policy(model, processor, FORBIDDEN, TEMPERATURE)
+    return Policy(model, processor, FORBIDDEN, TEMPERATURE, images_at_once=getattr(request, "param", 32))
 
 
 def plain_logps(policy: Policy, processor: Any, request: Request, answer: Answer) -> torch.Tensor:
@@ -47,6 +48,7 @@ def plain_logps(policy: Policy, processor: Any, request: Request, answer: Answer
     return (logits / TEMPERATURE).log_softmax(-1).gather(-1, tokens.T)[:, 0]
 
 
+@pytest.mark.parametrize("policy", [32, 1], ids=["together", "one at a time"], indirect=True)
 def test_logps_and_gradients_equal_the_plain_forward_pass(
     policy: Policy, requests_: list[Request], tiny_checkpoint: Path
 ) -> None:
@@ -54,8 +56,10 @@ def test_logps_and_gradients_equal_the_plain_forward_pass(
     weights = torch.randn(len(ANSWERS), generator=torch.Generator().manual_seed(0))
 
     prompts = policy.encode(requests_)
-    logps, mask = policy.logps(prompts, policy.image_features(prompts), ANSWERS)
+    features = policy.image_features(prompts)
+    logps, mask = policy.logps(prompts, features.values, ANSWERS)
     (logps.sum(-1) @ weights).backward()
+    features.backward()
     shared = {name: p.grad.clone() for name, p in policy.model.named_parameters()}
     policy.model.zero_grad()
 
@@ -72,15 +76,9 @@ def test_logps_and_gradients_equal_the_plain_forward_pass(
 def test_company_in_a_batch_changes_nothing(policy: Policy, requests_: list[Request]) -> None:
     prompts = policy.encode(requests_)
     with torch.no_grad():
-        features = policy.image_features(prompts)
+        features = policy.image_features(prompts).values
         together, mask = policy.logps(prompts, features, ANSWERS)
         for row, keep, answer in zip(together, mask, ANSWERS, strict=True):
             alone, _ = policy.logps(prompts, features, [answer])
             torch.testing.assert_close(row[keep], alone[0], atol=1e-5, rtol=1e-4)
             assert row[~keep].abs().sum() == 0
-
-
-def test_other_architectures_are_refused(policy: Policy) -> None:
-    policy.model.config.model_type = "kimi_vl"
-    with pytest.raises(ValueError, match="'kimi_vl' cannot be trained yet"):
-        Policy(policy.model, None, FORBIDDEN, TEMPERATURE)

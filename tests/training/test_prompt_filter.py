@@ -53,6 +53,12 @@ def test_an_answer_is_worth_its_iou_and_nothing_when_unreadable(text: str, mask:
     assert answer_iou(text, encode_rle(mask)) == pytest.approx(iou)
 
 
+def test_zeros_and_ones_are_read_in_the_style_asked_for() -> None:
+    everything, text = encode_rle(np.ones((10, 10), bool)), "[[[0,0],[1,0],[1,1],[0,1]]]"
+    assert answer_iou(text, everything, "unit") == 1
+    assert answer_iou(text, everything, "permille") == 0
+
+
 def _rows(count: int) -> list[dict[str, Any]]:
     return [{"height": 10, "width": 10, "rle_counts": encode_rle(HALF)["counts"], "number": i} for i in range(count)]
 

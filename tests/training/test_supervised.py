@@ -1,5 +1,6 @@
 """The supervised loop: it learns, it resumes exactly, and it ends in an ordinary checkpoint."""
 
+import json
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -10,10 +11,12 @@ import torch
 from safetensors.torch import load_file
 
 from simpleseg_core.config import ContourConfig, DatasetConfig, OptimizerConfig, Phase, RefShapesConfig, TrainConfig
-from simpleseg_core.models import load_model, load_processor
-from simpleseg_core.training.events import EventWriter
-from simpleseg_core.training.samples import SceneStream
-from simpleseg_core.training.supervised import SupervisedRun, train
+from simpleseg_core.fingerprint import fingerprint
+from simpleseg_core.journal import Journal
+from simpleseg_core.models.loading import load_model, load_processor
+from simpleseg_core.training.run import SupervisedRun
+from simpleseg_core.training.samples import Conversation, SceneStream
+from simpleseg_core.training.supervised import train
 from tests.tiny import TINY, FourColours, losses
 
 CPU = torch.device("cpu")
@@ -52,8 +55,8 @@ class Killed(Exception):
     pass
 
 
-def kill_at(step: int) -> Callable[[object, object, EventWriter, int], None]:
-    def probe(model: object, processor: object, events: EventWriter, now: int) -> None:
+def kill_at(step: int) -> Callable[[object, object, Journal, int], None]:
+    def probe(model: object, processor: object, events: Journal, now: int) -> None:
         if now == step:
             raise Killed
 
@@ -75,6 +78,69 @@ def test_a_killed_run_goes_on_as_if_nothing_had_happened(run: SupervisedRun, tmp
     one, other = (load_file(path / "model.safetensors") for path in (run.output, through.output))
     for name, value in one.items():
         torch.testing.assert_close(value, other[name])
+
+
+def test_a_run_goes_on_when_only_operational_settings_change(run: SupervisedRun) -> None:
+    """How often it logs and how a step is cut up are no reason to lose what was learned."""
+    killed = replace(run, train=run.train.model_copy(update={"probe_every": 1}), probe=kill_at(5))
+    with pytest.raises(Killed):
+        train(replace(killed, fingerprint=fingerprint(train=killed.train)), CPU)
+    others = {"log_every": 2, "checkpoint_every": 100, "micro_batch_size": 2, "max_length": 512, "threads": 2}
+    settings = run.train.model_copy(update=others)
+    train(replace(run, train=settings, fingerprint=fingerprint(train=settings)), CPU)
+    events = [json.loads(line) for line in (run.work / "events.jsonl").read_text().splitlines()]
+    assert [event["begin"] for event in events if "begin" in event] == [0, 3]
+
+
+def test_a_damaged_checkpoint_is_passed_over_and_said(run: SupervisedRun) -> None:
+    killed = replace(run, train=run.train.model_copy(update={"probe_every": 1}), probe=kill_at(7))
+    with pytest.raises(Killed):
+        train(killed, CPU)
+    newest = max(run.work.rglob("step-*.pt"))
+    newest.write_bytes(newest.read_bytes()[:-1000])
+    train(replace(killed, probe=None), CPU)
+    events = [json.loads(line) for line in (run.work / "events.jsonl").read_text().splitlines()]
+    assert [event["begin"] for event in events if "begin" in event] == [0, 3]
+    [note] = [event["note"] for event in events if "note" in event]
+    assert f"{newest}.damaged" in note
+
+
+def test_a_step_that_is_not_finite_is_not_taken(run: SupervisedRun) -> None:
+    """One weight becomes NaN behind step 4: step 5 changes nothing, and the state of step 3 is still there."""
+    models, before = list[torch.nn.Module](), dict[str, torch.Tensor]()
+
+    def poison(model: torch.nn.Module, processor: object, events: Journal, now: int) -> None:
+        if now == 4:
+            with torch.no_grad():
+                next(model.parameters()).view(-1)[0] = torch.nan
+            models.append(model)
+            before.update({name: value.clone() for name, value in model.state_dict().items()})
+
+    poisoned = replace(run, train=run.train.model_copy(update={"probe_every": 1}), probe=poison)  # type: ignore[arg-type]
+    with pytest.raises(FloatingPointError, match=r"sft: step 5 was not taken.*lower sft\.optimizer\.lr"):
+        train(poisoned, CPU)
+    torch.testing.assert_close(dict(models[0].state_dict()), before, rtol=0, atol=0, equal_nan=True)
+    kept = torch.load(run.work / "not-finite" / "step-000005.pt", weights_only=True)
+    assert [batch["labels"].shape[0] for batch in kept["batch"]] == [4, 4]
+    clean = load_model(run.start, TINY)
+    assert clean(**kept["batch"][0]["inputs"]).logits.isfinite().all()
+    assert [path.name for path in run.work.rglob("step-*.pt") if path.parent.name != "not-finite"] == ["step-000003.pt"]
+    train(run, CPU)
+    assert list(losses(run)) == list(range(1, 9))
+
+
+class Silent:
+    """Conversations in which nothing is said."""
+
+    def __getitem__(self, index: int) -> Conversation:
+        return Conversation(FourColours()[index].image, ("what is here",), ())
+
+
+def test_a_batch_without_learned_tokens_divides_by_nothing(run: SupervisedRun) -> None:
+    train(replace(run, samples=Silent(), steps=1), CPU)
+    assert losses(run) == {1: 0.0}
+    weights = load_file(run.output / "model.safetensors")
+    assert all(value.isfinite().all() for value in weights.values())
 
 
 def test_micro_batches_do_not_change_the_step(run: SupervisedRun, tmp_path: Path) -> None:

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from simpleseg_core.viz import PREDICTION_COLOUR, TRUTH_COLOUR, Picture, draw_overlay, upscale
+from simpleseg_core.viz import PREDICTION_COLOUR, TRUTH_COLOUR, RgbImage, draw_overlay, upscale
 
 GREY = np.full((96, 64, 3), 128, np.uint8)
 LEFT = np.zeros((96, 64), bool)
@@ -14,7 +14,7 @@ def distance(pixel: np.ndarray, colour: tuple[int, int, int]) -> float:
     return float(np.abs(pixel.astype(int) - colour).sum())
 
 
-def pixel_at(overlay: Picture, x: float, y: float) -> np.ndarray:
+def pixel_at(overlay: RgbImage, x: float, y: float) -> np.ndarray:
     """The pixel at a normalised place."""
     pixel: np.ndarray = overlay[int(y * overlay.shape[0]), int(x * overlay.shape[1])]
     return pixel

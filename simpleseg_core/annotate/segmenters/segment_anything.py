@@ -1,0 +1,18 @@
+"""SAM in its original implementation; weights from a checkpoint file."""
+
+from typing import TYPE_CHECKING
+
+from simpleseg_core.annotate._protocols import Segmenter
+from simpleseg_core.annotate.segmenters import SegmenterEngine
+
+if TYPE_CHECKING:
+    from simpleseg_core.config import SegmentConfig
+
+
+def _load(config: "SegmentConfig") -> Segmenter:
+    from simpleseg_core.annotate.sam import SegmentAnything
+
+    return SegmentAnything.load(config)
+
+
+SEGMENTER = SegmenterEngine(_load)

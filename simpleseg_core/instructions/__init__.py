@@ -1,0 +1,1 @@
+"""From annotated images to instruction pairs: pairs, composition, leakage, expressions, token lengths."""

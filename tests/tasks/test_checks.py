@@ -1,0 +1,31 @@
+"""What the configuration names outside the working copy is looked at before a stage touches anything."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from simpleseg_core.config import Config
+from tasks.checks import check_inputs
+
+
+def _config(base: Path, architecture: str = "qwen2_5_vl") -> Config:
+    return Config.model_validate({"model": {"base": str(base), "architecture": architecture}})
+
+
+def test_a_model_that_can_be_trained_is_let_through(tiny_checkpoint: Path) -> None:
+    check_inputs(_config(tiny_checkpoint), ["pretrain"])
+
+
+@pytest.mark.parametrize(
+    ("kind", "said"),
+    [
+        ("bert", "a model of type 'bert' cannot be trained, only"),
+        ("kimi_vl", "of type kimi_vl, and model.architecture"),
+    ],
+)
+def test_a_model_that_cannot_be_trained_is_refused_by_name(tmp_path: Path, kind: str, said: str) -> None:
+    (tmp_path / "config.json").write_text(json.dumps({"model_type": kind}))
+    with pytest.raises(ValueError, match=r"^model\.base /.*") as error:
+        check_inputs(_config(tmp_path), ["pretrain"])
+    assert said in str(error.value)
