@@ -7,6 +7,7 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from flows.cli.app import app
+from flows.cli.console import out
 from simpleseg_core.training.rl_table import rollouts_folder, write_rollouts
 from tasks.runs.workspace import Workspace
 from tests.training.rollouts import table
@@ -18,7 +19,7 @@ def kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     (tmp_path / "dvc.yaml").touch()
     write_rollouts(table(), rollouts_folder(Workspace(tmp_path).work("rl")))
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("COLUMNS", "200")
+    monkeypatch.setattr(out, "width", 200)
     return tmp_path
 
 
