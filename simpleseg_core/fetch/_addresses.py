@@ -157,7 +157,7 @@ def _parse(text: str) -> URL:
     if _FORBIDDEN.search(text):
         raise Refused(Status.BAD_URL, "control character or backslash")
     try:
-        url = URL(text)
+        url = _url(text)
         port = url.port
     except (ValueError, UnicodeError) as error:
         raise Refused(Status.BAD_URL, str(error)) from error
@@ -173,8 +173,19 @@ def _parse(text: str) -> URL:
 
 
 def read_as_written(text: str) -> URL:
-    """A URL or a reference with its percent-encoding untouched; what no URL may hold is encoded as UTF-8."""
-    return URL(_NO_URL.sub(lambda match: quote(match[0].encode("utf-8", "surrogateescape")), text), encoded=True)
+    """A URL or a reference with its percent-encoding untouched; what no URL may hold is encoded as UTF-8.
+
+    Raises:
+        ValueError: it is none.
+    """
+    return _url(_NO_URL.sub(lambda match: quote(match[0].encode("utf-8", "surrogateescape")), text), encoded=True)
+
+
+def _url(text: str, *, encoded: bool = False) -> URL:
+    try:
+        return URL(text, encoded=encoded)
+    except IndexError as error:  # yarl's way with brackets in front of an empty host
+        raise ValueError("no host behind the brackets") from error
 
 
 def _literal(host: str) -> IPv4Address | IPv6Address | None:

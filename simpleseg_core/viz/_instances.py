@@ -108,9 +108,9 @@ def _window(view: InstanceView) -> Window:
     if len(rows):
         low, high = np.minimum(low, (columns[0], rows[0])), np.maximum(high, (columns[-1] + 1, rows[-1] + 1))
     margin = _CONTEXT * float((high - low).max())
-    left, top = np.floor((low - margin).clip(0)).astype(int).tolist()
+    left, top = np.floor((low - margin).clip(0, (width - 1, height - 1))).astype(int).tolist()
     right, bottom = np.ceil((high + margin).clip((left + 1, top + 1), (width, height))).astype(int).tolist()
-    return left, top, max(right, left + 1), max(bottom, top + 1)
+    return left, top, right, bottom
 
 
 def _crop(pixels: NDArray[np.uint8], window: Window, scale: float) -> NDArray[np.uint8]:

@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Sequence
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from yarl import URL
 
@@ -204,6 +204,7 @@ _PIECES = st.lists(st.sampled_from([*"/.:@?#[]%\\ ", "%2e", "%2f", "//", "a", "o
 
 @settings(deadline=None, max_examples=300)
 @given(_PIECES)
+@example(["[", "]", "@"])
 def test_what_is_checked_is_what_is_requested(pieces: list[str]) -> None:
     """Read again, a URL that passed is the same; so is its host, by the parser that normalises."""
     try:
