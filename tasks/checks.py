@@ -60,6 +60,10 @@ def _evaluate(config: Config) -> None:
                 f"{model.where}: no checkpoint (*.safetensors) here; set evaluate.models.{number}.where to a folder "
                 "with one"
             )
+        if model.kind == "file":
+            from simpleseg_core.evaluation.answer_files import FileAnswers
+
+            FileAnswers(Path(model.where).expanduser(), model.style)
 
 
 def _base(config: Config) -> None:

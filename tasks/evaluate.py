@@ -8,7 +8,7 @@ from simpleseg_core.contract import Context, Inputs, Outputs, StageResult
 from simpleseg_core.data.records import PREDICTIONS, PROMPTS, read_rows
 from simpleseg_core.data.shards import ImageStore
 from simpleseg_core.evaluation import summarise
-from simpleseg_core.evaluation.benchmark_runs import BenchmarkRun, answer_benchmark, drop_others, plan_runs
+from simpleseg_core.evaluation.benchmark_runs import BenchmarkRun, answer_benchmark, answering, drop_others, plan_runs
 from simpleseg_core.evaluation.engines import SharedEngine, own_model
 from simpleseg_core.fingerprint import fingerprint
 from simpleseg_core.metrics import METRICS, Predictions
@@ -19,12 +19,13 @@ def run(config: Config, inputs: Inputs, outputs: Outputs, context: Context) -> S
 
     Raises:
         FileNotFoundError: no benchmark, or a model folder without weights.
-        ValueError: a prompt leaves no room for its answer.
+        ValueError: a prompt leaves no room for its answer, or a file of answers is damaged.
+        ConnectionError: a server that is to answer does not.
     """
     runs = plan_runs(config, inputs, outputs["predictions"], context.work)
     drop_others(outputs["predictions"], runs)
     pending = [each for each in runs if not each.done]
-    for weights in dict.fromkeys(each.weights for each in pending):
+    for weights in dict.fromkeys(each.weights for each in pending if each.weights is not None):
         _check_lengths([each for each in pending if each.weights == weights], weights, config, context)
     images = ImageStore(inputs["images"].parent)
     context.progress.start(sum(each.queries for each in runs), "evaluate")
@@ -33,7 +34,7 @@ def run(config: Config, inputs: Inputs, outputs: Outputs, context: Context) -> S
             if each.done:
                 context.progress.advance(each.queries)
             else:
-                answer_benchmark(each, engines.of(each.weights), images, config, context.progress)
+                answer_benchmark(each, answering(each, engines, images, config), images, config, context.progress)
     return _result(runs, config)
 
 

@@ -21,10 +21,10 @@ def hub_models(config: Config, stages: Iterable[str]) -> dict[str, str]:
     return dict(sorted(named.items()))
 
 
-def model_folders(config: Config, stage: str) -> list[Path]:
-    """The folders with models that a stage loads from outside of the pipeline, those that are there."""
+def model_places(config: Config, stage: str) -> list[Path]:
+    """The folders with models, and files with answers, that a stage reads from outside of the pipeline, if there."""
     named = (Path(name).expanduser() for _, name in _models(config, stage) if name and not is_hub_id(name))
-    return sorted({folder for folder in named if folder.is_dir()})
+    return sorted({place for place in named if place.exists()})
 
 
 def _models(config: Config, stage: str) -> Iterator[tuple[str, str | None]]:
@@ -40,7 +40,8 @@ def _models(config: Config, stage: str) -> Iterator[tuple[str, str | None]]:
         yield "model.base", config.model.base
     elif stage == "evaluate":
         for number, model in enumerate(config.evaluate.models):
-            named = {"hub": model.where, "folder": str(Path(model.where).expanduser().absolute())}
+            place = str(Path(model.where).expanduser().absolute())
+            named = {"hub": model.where, "folder": place, "file": place}
             yield f"evaluate.models.{number}.where", named.get(model.kind)
 
 

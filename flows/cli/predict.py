@@ -114,7 +114,7 @@ def _places(root: Path, model: str, config: Config) -> Iterator[Path]:
 
     trained = {name: root / spec.outputs["model"] for name, spec in STAGES.items() if spec.trains}
     for each in config.evaluate.models:
-        if each.name == model:
+        if each.name == model and each.has_weights:
             with suppress(FileNotFoundError) if each.kind == "stage" else nullcontext():
                 yield model_folder(each, trained, root)
     yield from (root / "models" / model, root / "checkpoints" / model)

@@ -6,9 +6,12 @@ from typing import Literal, Self, get_args
 from pydantic import Field, field_validator, model_validator
 
 from simpleseg_core.config._base import Operational, Section
+from simpleseg_core.config.dataset import Style
 from simpleseg_core.names import did_you_mean
 
 TrainedStage = Literal["pretrain", "sft", "rl"]
+AnswerStyle = Style | Literal["pixel"]
+"""`pixel`: coordinates count the pixels of the image of the query."""
 
 
 class ModelUnderTest(Section):
@@ -18,15 +21,26 @@ class ModelUnderTest(Section):
     """Its folder in the predictions, and what tables and curves call it."""
     label: str | None = None
     """What the page calls it; unset: its name."""
-    kind: Literal["stage", "folder", "hub"]
-    """Where it comes from: a stage of this pipeline, a folder with a checkpoint, or the Hugging Face hub."""
+    kind: Literal["stage", "folder", "hub", "endpoint", "file"]
+    """Where it comes from: a stage of this pipeline, a folder with a checkpoint, the Hugging Face hub, a server that
+    speaks OpenAI's protocol, or a file with its answers."""
     where: str
-    """The name of the stage, the folder (relative to the working copy), or the id `owner/name`."""
+    """The name of the stage, the folder or file (relative to the working copy), the id `owner/name`, or the address of
+    the server, such as `http://127.0.0.1:8000/v1`."""
+    served: str | None = None
+    """What the server calls the model; unset: the only one that it serves."""
+    style: AnswerStyle | None = None
+    """How the coordinates of an endpoint's or a file's answers are to be read; unset: in `dataset.style`."""
 
     @property
     def title(self) -> str:
         """What people read."""
         return self.label or self.name
+
+    @property
+    def has_weights(self) -> bool:
+        """Whether there is a checkpoint, which one of our engines can load."""
+        return self.kind in ("stage", "folder", "hub")
 
     @model_validator(mode="after")
     def _place_is_of_its_kind(self) -> Self:
@@ -39,6 +53,20 @@ class ModelUnderTest(Section):
         if self.kind == "hub" and not re.fullmatch(r"[\w.\-]+/[\w.\-]+", self.where):
             raise ValueError(
                 f"{self.name}: {self.where!r} is no id of the hub (owner/name): correct it, or kind: folder"
+            )
+        if self.kind == "endpoint" and not re.fullmatch(r"https?://[^/\s]+(/\S*)?", self.where):
+            raise ValueError(
+                f"{self.name}: {self.where!r} is no address of a server: write it as http://127.0.0.1:8000/v1"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _settings_are_of_its_kind(self) -> Self:
+        if self.served is not None and self.kind != "endpoint":
+            raise ValueError(f"{self.name}: served names a model of a server, and this is a {self.kind}: leave it out")
+        if self.style is not None and self.has_weights:
+            raise ValueError(
+                f"{self.name}: style is for kinds endpoint and file; a {self.kind} is asked, and read, in dataset.style"
             )
         return self
 

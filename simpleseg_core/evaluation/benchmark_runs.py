@@ -4,19 +4,24 @@ import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from PIL import Image
 
 from simpleseg_core.config import Config
+from simpleseg_core.config.evaluation import ModelUnderTest
 from simpleseg_core.contract import Inputs, Progress
 from simpleseg_core.data.records import PREDICTIONS, PROMPTS, read_rows, write_table
 from simpleseg_core.data.shards import ImageStore
-from simpleseg_core.evaluation.answers import answer_prompts
+from simpleseg_core.evaluation.answer_files import FileAnswers
+from simpleseg_core.evaluation.answers import Answering, EngineAnswers, answer_prompts
+from simpleseg_core.evaluation.endpoint import EndpointAnswers
+from simpleseg_core.evaluation.engines import SharedEngine
 from simpleseg_core.evaluation.models import model_folder
 from simpleseg_core.evaluation.samples import extremes, prediction_probe
 from simpleseg_core.fingerprint import fingerprint
 from simpleseg_core.grammar import answer_regex
-from simpleseg_core.rollout import Rollout, Sampling
+from simpleseg_core.rollout import Sampling
 from simpleseg_core.viz import probe_sheet
 
 _log = logging.getLogger(__name__)
@@ -27,8 +32,9 @@ class BenchmarkRun:
     """One model on one benchmark."""
 
     model: str
-    weights: Path
-    """Checkpoint folder."""
+    under_test: ModelUnderTest
+    weights: Path | None
+    """Checkpoint folder; None where a server or a file answers."""
     benchmark: Path
     """Parquet of PROMPTS."""
     queries: int
@@ -63,16 +69,26 @@ def plan_runs(config: Config, inputs: Inputs, output: Path, work: Path) -> list[
         raise FileNotFoundError(f"{folder}: no benchmark query here; run `simpleseg stage dataset` again")
     runs = []
     for model in config.evaluate.models:
-        weights = model_folder(model, inputs)
-        engine = fingerprint(evaluate=config.evaluate, style=config.dataset.style, model=config.model, weights=weights)
+        weights = model_folder(model, inputs) if model.has_weights else None
+        engine = fingerprint(
+            evaluate=config.evaluate, style=config.dataset.style, **_what_answers(model, weights, config)
+        )
         for file, count in queries.items():
             target, marker = output / model.name / file.name, work / model.name / f"{file.stem}.done"
             runs.append(
                 BenchmarkRun(
-                    model.name, weights, file, count, target, marker, fingerprint(engine=engine, benchmark=file)
+                    model.name, model, weights, file, count, target, marker, fingerprint(engine=engine, benchmark=file)
                 )
             )
     return runs
+
+
+def _what_answers(model: ModelUnderTest, weights: Path | None, config: Config) -> dict[str, Any]:
+    """All that decides a model's answers to a prompt."""
+    if weights is not None:
+        return {"model": config.model, "weights": weights}
+    file = {"file": Path(model.where).expanduser()} if model.kind == "file" else {}
+    return {"where": model.where, "served": model.served, "style": model.style} | file
 
 
 def drop_others(folder: Path, runs: Sequence[BenchmarkRun]) -> None:
@@ -85,18 +101,31 @@ def drop_others(folder: Path, runs: Sequence[BenchmarkRun]) -> None:
                 file.parent.rmdir()
 
 
-def answer_benchmark(
-    run: BenchmarkRun, engine: Rollout, images: ImageStore, config: Config, progress: Progress
-) -> None:
-    """Answer and score every query, draw the contact sheet, then mark the run as done."""
+def answering(run: BenchmarkRun, engines: SharedEngine, images: ImageStore, config: Config) -> Answering:
+    """Who answers the queries of a run.
+
+    Raises:
+        FileNotFoundError, ValueError: a file with answers is not there, or damaged.
+    """
     settings = config.evaluate
-    regex = answer_regex("text->mask", config.dataset.style) if settings.constrained else None
+    if run.weights is not None:
+        regex = answer_regex("text->mask", config.dataset.style) if settings.constrained else None
+        sampling = Sampling(max_tokens=settings.max_tokens, regex=regex)
+        return EngineAnswers(engines.of(run.weights), images, sampling)
+    if run.under_test.kind == "file":
+        return FileAnswers(Path(run.under_test.where).expanduser(), run.under_test.style)
+    return EndpointAnswers(run.under_test, images, settings.max_tokens, settings.max_num_seqs)
+
+
+def answer_benchmark(
+    run: BenchmarkRun, answers: Answering, images: ImageStore, config: Config, progress: Progress
+) -> None:
+    """Ask and score every query, draw the contact sheet, then mark the run as done."""
+    settings = config.evaluate
     rows = answer_prompts(
-        engine,
+        answers,
         run.model,
         read_rows(run.benchmark, PROMPTS),
-        images,
-        Sampling(max_tokens=settings.max_tokens, regex=regex),
         style=config.dataset.style,
         chunk=4 * settings.max_num_seqs,
         advance=progress.advance,

@@ -18,6 +18,7 @@ def model_folder(model: ModelUnderTest, trained: Mapping[str, Path], root: Path 
 
     Raises:
         FileNotFoundError: no weights are there, or the hub does not give them.
+        ValueError: it is a model without weights of its own here.
     """
     match model.kind:
         case "stage":
@@ -26,6 +27,8 @@ def model_folder(model: ModelUnderTest, trained: Mapping[str, Path], root: Path 
             folder, cure = root / Path(model.where).expanduser(), "name a folder with a checkpoint in evaluate.models"
         case "hub":
             folder, cure = _fetched(model.where), "name a model with weights as safetensors in evaluate.models"
+        case _:
+            raise ValueError(f"{model.name} is a model of kind {model.kind}: there is no checkpoint of it to load")
     if not any(folder.glob("*.safetensors")):
         raise FileNotFoundError(f"{folder}: no weights (*.safetensors) of the model {model.name} here: {cure}")
     return folder

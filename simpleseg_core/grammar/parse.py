@@ -47,7 +47,9 @@ class ParsedBoxes:
     error: str | None = None
 
 
-def parse_polygons(text: str, *, strict: bool = False, style: Style | None = None) -> Parsed:
+def parse_polygons(
+    text: str, *, strict: bool = False, style: Style | None = None, size: tuple[int, int] | None = None
+) -> Parsed:
     """Read polygons from an answer.
 
     Tolerates prose around the answer and between its lists, a missing end (what is complete counts), spaces, markdown
@@ -62,8 +64,9 @@ def parse_polygons(text: str, *, strict: bool = False, style: Style | None = Non
             `permille`, decimals up to 1 are `unit`, an answer with outlines of both an error. What was asked for
             decides only where the numbers leave it open: zeros and ones without a decimal point, and decimals just
             above 1, which are an error when it is None.
+        size: width and height in pixels of the image whose pixels the numbers count; `style` says nothing then.
     """
-    found, error = _parse(text, "mask", _outlines, strict, style)
+    found, error = _parse(text, "mask", _outlines, strict, style, size)
     return Parsed([outline.reshape(-1, 2) for outline in found], error)
 
 
@@ -81,7 +84,12 @@ def parse_box(text: str, *, strict: bool = False, style: Style | None = None) ->
 
 
 def _parse(
-    text: str, element: Element, choose: Callable[[Rows], list[Numbers]], strict: bool, style: Style | None
+    text: str,
+    element: Element,
+    choose: Callable[[Rows], list[Numbers]],
+    strict: bool,
+    style: Style | None,
+    size: tuple[int, int] | None = None,
 ) -> tuple[list[Numbers], str | None]:
     """What `choose` takes from the lists of numbers in a text, normalised, and what was wrong."""
     if strict and not _is_strict(text, element, style):
@@ -92,10 +100,10 @@ def _parse(
     chosen = choose(rows)
     if not chosen:
         return [], None if rows.empty and not rows.parents else f"no {_WANTED[element]} in the answer"
-    steps = _steps(chosen, rows.decimal, style)
+    steps = _steps(chosen, rows.decimal, style, size)
     if isinstance(steps, str):
         return [], steps
-    return [np.clip(row / steps, 0.0, 1.0) for row in chosen], None
+    return [np.clip((row.reshape(-1, 2) / steps).ravel(), 0.0, 1.0) for row in chosen], None
 
 
 def _is_strict(text: str, element: Element, style: Style | None) -> bool:
@@ -103,11 +111,15 @@ def _is_strict(text: str, element: Element, style: Style | None) -> bool:
     return any(strict_pattern(element, style).fullmatch(text.strip()) for style in styles)
 
 
-def _steps(chosen: list[Numbers], decimal: bool, asked: Style | None) -> int | str:
-    """Steps along a side in the style that coordinates and their notation tell, or why they tell none."""
+def _steps(
+    chosen: list[Numbers], decimal: bool, asked: Style | None, size: tuple[int, int] | None
+) -> int | tuple[int, int] | str:
+    """Steps along the sides in the style that coordinates and their notation tell, or why they tell none."""
     largest = [float(row.max()) for row in chosen]
     if not all(np.isfinite(row).all() for row in chosen):
         return "a coordinate is no finite number"
+    if size is not None:
+        return size
     if max(largest) <= 1:
         return _STEPS["unit" if decimal else asked or "permille"]
     if decimal and max(largest) < _AMBIGUOUS:

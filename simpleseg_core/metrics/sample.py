@@ -47,14 +47,14 @@ def box_iou(ours: NDArray[np.float64] | None, theirs: NDArray[np.float64] | None
 
 
 def score_sample(
-    prediction: str | Sequence[Polygon],
+    prediction: str | Sequence[Polygon] | Region,
     truth: Rle | Mask,
     *,
     box_answer: str | None = None,
     tokens: int | None = None,
     style: Style | None = None,
 ) -> SampleScore:
-    """Score an answer, as text or as polygons (each (N, 2), normalised), against the true mask.
+    """Score an answer, as text, polygons (each (N, 2), normalised) or pixels, against the true mask.
 
     An empty union scores 1, as in LISA and Text4Seg; an answer that cannot be read scores 0 even there.
 
@@ -68,10 +68,12 @@ def score_sample(
     """
     polygons, error = _polygons(prediction, style)
     target = Region.from_truth(truth)
-    found = Region.from_polygons(polygons, target.height, target.width)
+    exact = prediction if isinstance(prediction, Region) else None
+    found = exact or Region.from_polygons(polygons, target.height, target.width)
     intersection = found.intersection(target)
     union = found.area + target.area - intersection
-    box = polygons_box(polygons) if box_answer is None else next(iter(parse_box(box_answer, style=style).boxes), None)
+    drawn = exact.box() if exact else polygons_box(polygons)
+    box = drawn if box_answer is None else next(iter(parse_box(box_answer, style=style).boxes), None)
     outlines = outline_distances(found, target)
     readable = float(error is None)
     return SampleScore(
@@ -88,14 +90,16 @@ def score_sample(
         predicted_empty=error is None and not found.area,
         truth_empty=not target.area,
         truth_area=target.area,
-        parts=len(polygons),
+        parts=exact.parts() if exact else len(polygons),
         points=sum(map(len, polygons)),
         tokens=tokens,
     )
 
 
-def _polygons(prediction: str | Sequence[Polygon], style: Style | None) -> tuple[Sequence[Polygon], str | None]:
+def _polygons(
+    prediction: str | Sequence[Polygon] | Region, style: Style | None
+) -> tuple[Sequence[Polygon], str | None]:
     if isinstance(prediction, str):
         parsed = parse_polygons(prediction, style=style)
         return parsed.polygons, parsed.error
-    return prediction, None
+    return () if isinstance(prediction, Region) else prediction, None

@@ -44,7 +44,7 @@ class Shot:
     valid: bool
     error: str
     answer: str
-    tokens: int
+    tokens: int | None
     targets: int
 
 

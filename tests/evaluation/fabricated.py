@@ -9,11 +9,10 @@ from simpleseg_core.config import RefShapesConfig
 from simpleseg_core.data.outlines import row_mask
 from simpleseg_core.data.records import PREDICTIONS, PROMPTS, write_table
 from simpleseg_core.data.shards import encode_jpeg, write_shard
-from simpleseg_core.evaluation.answers import score_answer
+from simpleseg_core.evaluation.answers import Answer, score_answer
 from simpleseg_core.geometry import encode_rle, mask_box, mask_to_polygons
 from simpleseg_core.grammar import format_polygons, question
 from simpleseg_core.refshapes import sample_query, scene
-from simpleseg_core.rollout import Completion
 
 BLUR = {"base": 0.2, "sft": 0.04, "rl": 0.015}
 """Standard deviation of the places that each imaginary model writes."""
@@ -64,8 +63,7 @@ def write_predictions(data: Path, prompts: list[dict[str, Any]], model: str, see
             for each in mask_to_polygons(mask, tolerance=0.01)
         ]
         text = "no idea [[" if model == "base" and rng.random() < 0.1 else format_polygons(polygons)
-        tokens = tuple(range(len(text) // 2 + 1))
-        rows.append(score_answer(prompt, model, Completion(text, tokens, True, None)))
+        rows.append(score_answer(prompt, model, Answer(text, len(text) // 2)))
     name = prompts[0]["benchmark"].replace("/", "-")
     write_table(rows, PREDICTIONS, data / "predictions" / model / f"{name}.parquet")
     return rows

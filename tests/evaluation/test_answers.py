@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from simpleseg_core.evaluation.answers import score_answer
+from simpleseg_core.evaluation.answers import Answer, score_answer
 from simpleseg_core.geometry import encode_rle
 from simpleseg_core.rollout import Completion
 
@@ -31,7 +31,7 @@ EMPTY = np.zeros((10, 20), bool)
     ],
 )
 def test_iou_and_validity(mask: np.ndarray, answer: str, iou: float, valid: bool) -> None:
-    row = score_answer(prompt(mask), "sft", Completion(answer, (1, 2), True, None))
+    row = score_answer(prompt(mask), "sft", Answer(answer, 1))
     assert row["iou"] == iou
     assert row["valid"] is valid
     assert (row["error"] is None) is valid
@@ -40,11 +40,12 @@ def test_iou_and_validity(mask: np.ndarray, answer: str, iou: float, valid: bool
 
 @pytest.mark.parametrize(("finished", "tokens"), [(True, 3), (False, 4)])
 def test_the_stop_token_is_not_part_of_the_answer(finished: bool, tokens: int) -> None:
-    assert score_answer(prompt(LEFT), "sft", Completion("[]", (1, 2, 3, 4), finished, None))["tokens"] == tokens
+    answer = Answer.of(Completion("[]", (1, 2, 3, 4), finished, None))
+    assert score_answer(prompt(LEFT), "sft", answer)["tokens"] == tokens
 
 
 def test_zeros_and_ones_are_read_in_the_style_asked_for() -> None:
-    completion = Completion("[[[0,0],[1,0],[1,1],[0,1]]]", (1, 2), True, None)
+    corners = Answer("[[[0,0],[1,0],[1,1],[0,1]]]")
     everything = prompt(np.ones((10, 20), bool))
-    assert score_answer(everything, "sft", completion, "unit")["iou"] == 1
-    assert score_answer(everything, "sft", completion, "permille")["iou"] == 0
+    assert score_answer(everything, "sft", corners, "unit")["iou"] == 1
+    assert score_answer(everything, "sft", corners, "permille")["iou"] == 0
