@@ -68,7 +68,7 @@ class ShardMap:
 
         Raises:
             FileNotFoundError: the source folder holds no shard.
-            RuntimeError: not one of a shard's images could be worked on, or of all images where shards may fail.
+            RuntimeError: not one of all images could be worked on, or of a shard's where none may fail as a whole.
         """
         marks = {path: fingerprint(stage=self.mark, shard=path) for path in shard_tables(self.source)}
         _remove_others(self.target, {path.name for path in marks})
@@ -85,7 +85,7 @@ class ShardMap:
         total = Tally()
         for found in counts.values():
             total.add(found or {})
-        if context.tolerant and _useless(total):
+        if _useless(total):
             tables = (self.target / path.name for path in marks)
             raise _nothing_used(self.source, total, next(each for table in tables for each in shard_failures(table)))
         write_json(self.target / "summary.json", dict(sorted(total.items())))

@@ -1,6 +1,7 @@
 """The pipeline flow on two tiny stages: what runs, what is cached, what Prefect shows, and what a failure leaves."""
 
 import fcntl
+import shutil
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,10 +15,13 @@ from prefect.testing.utilities import prefect_test_harness
 from flows.pipeline import PipelineParams, PipelineResult, pipeline
 from simpleseg_core.config.files import ConfigError, load_config
 from tasks.graph import STAGES
-from tasks.runs.data_version import Outcome, StageFailedError
+from tasks.runs import code
+from tasks.runs.data_version import Outcome, StageFailedError, read_graph
+from tasks.runs.freshness import freshness
 from tasks.runs.lock import BusyError
 from tasks.runs.reproduce import worth_retrying
 from tasks.runs.workspace import Workspace, store_uri
+from tests.tasks.annotation_inputs import run_stage, write_refshapes
 from tests.tiny_pipeline import runs
 
 REPOSITORY = Path(__file__).parents[2]
@@ -64,10 +68,12 @@ def test_a_run_a_second_run_and_a_change(workspace: Workspace) -> None:
 
 
 def _prefect_shows(flow_run: str) -> None:
-    """Cached and completed stages, and the artifacts, of the flow run that changed the tolerance."""
+    """Name, cached and completed stages, and the artifacts, of the flow run that changed the tolerance."""
     with get_client(sync_client=True) as client:
         task_runs = client.request("POST", "/task_runs/filter", json={"flow_runs": {"id": {"any_": [flow_run]}}}).json()
         assert {run["name"]: run["state"]["name"] for run in task_runs} == {"ingest": "Cached", "contour": "Completed"}
+        shown = client.request("GET", "/flow_runs/{id}", path_params={"id": flow_run}).json()
+        assert shown["name"] == "nano, contour.tolerance=0.4"
         found = client.request("POST", "/artifacts/filter", json={}).json()
         assert {"stages", "mlflow"} <= {artifact["key"] for artifact in found if artifact["flow_run_id"] == flow_run}
 
@@ -162,6 +168,38 @@ Path("data/predictions/answers").write_bytes(Path("theirs/model.safetensors").re
     )
     assert (workspace.root / "data/predictions/answers").read_bytes() == b"two"
     assert outcomes(pipeline()) == {"evaluate": Outcome.UNCHANGED}
+
+
+@pytest.fixture
+def sources(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """A copy of our code, what is compiled included, which the pipeline takes for its own."""
+    folder = tmp_path_factory.mktemp("sources")
+    for package in ("simpleseg_core", "tasks", "flows"):
+        shutil.copytree(REPOSITORY / package, folder / package)
+    monkeypatch.setattr(code, "__file__", str(folder / "tasks/runs/code.py"))
+    code._hash.cache_clear()
+    yield folder
+    code._hash.cache_clear()
+
+
+@pytest.mark.slow
+def test_finished_shards_do_not_hide_that_code_changed_and_raises(workspace: Workspace, sources: Path) -> None:
+    write_refshapes(workspace.root / "data/images", shards=2, per_shard=1)
+    for name in ("detect", "segment"):
+        run_stage(name, workspace.root, load_config(workspace.params))
+    (workspace.root / "stage.py").write_text("from flows.cli import main\nmain()\n")
+    command = f"PYTHONPATH={sources} {sys.executable} stage.py stage contour"
+    settings = "params: [seed, contour]\n    deps: [data/masks]\n    outs: [data/polygons]\n"
+    workspace.dvc_yaml.write_text(f"stages:\n  contour:\n    cmd: {command}\n    {settings}")
+    assert outcomes(pipeline()) == {"contour": Outcome.RAN}
+    with (sources / "tasks/contour.py").open("a") as file:
+        file.write("\n\ndef _row(*_):\n    raise RuntimeError('broken')\n")
+    code._hash.cache_clear()
+    config, graph = load_config(workspace.params), read_graph(workspace)
+    assert freshness(workspace, config, graph).reasons == {"contour": ["code changed: tasks.contour"]}
+    with pytest.raises(StageFailedError, match="contour") as failed:
+        pipeline()
+    assert any("broken" in line for line in failed.value.tail)
 
 
 def test_a_failing_stage_ends_the_run_and_the_next_run_goes_on(workspace: Workspace) -> None:

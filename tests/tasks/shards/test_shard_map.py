@@ -174,6 +174,12 @@ def test_an_engine_that_fails_on_everything_stops_the_stage_with_its_own_words(t
     assert [path.name for path in (tmp_path / "out").iterdir()] == ["00000.parquet"]
 
 
+def test_so_does_one_that_fails_on_every_shard_of_one_image(tmp_path: Path) -> None:
+    shards = _numbers(tmp_path, [-1], [-2])
+    with pytest.raises(RuntimeError, match=r"in: not one of 2 images could be used\. image 0-0: ValueError"):
+        _run(shards, tmp_path)
+
+
 def test_where_shards_may_fail_the_others_are_done_and_the_failed_are_tried_again(tmp_path: Path) -> None:
     shards = _numbers(tmp_path, [-1, -2], [1, -2], [-3])
     assert _run(shards, tmp_path, tolerant=True) == {"images": 5, "failed": 4, "seen": 1}
