@@ -61,6 +61,7 @@ def predict(
         config = load_config(workspace.params) if workspace else Config()
         if not image.is_file():
             raise ValueError(f"{image}: no such image file")
+        _check_output(out_file)
         if sum((bool(text), point is not None, bbox is not None)) != 1:
             raise ValueError('say what to outline in one way: a text ("red circle"), --point X,Y or --bbox X1,Y1,X2,Y2')
         where = _numbers("--point", point, 2), _box("--bbox", bbox)
@@ -68,7 +69,6 @@ def predict(
     from tasks.predict import knows_only_shapes, predict_image
 
     with bad_input():
-        _check_output(out_file)
         if knows_only_shapes(folder):
             err.print(f"[dim]{_SHAPES_ONLY}[/]", soft_wrap=True)
         prediction = predict_image(image, text, where[0], where[1], folder, config)
@@ -140,7 +140,7 @@ def _model_folder(workspace: Workspace | None, model: str, config: Config) -> Pa
 
 
 def _check_output(file: Path) -> None:
-    """Whether a picture can be written there, before a model is asked.
+    """Whether a picture can be written there, before anything is loaded.
 
     Raises:
         ValueError: not the name of a picture, or a folder that is not there or may not be written to.

@@ -3,6 +3,7 @@
 import json
 import shlex
 import shutil
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -89,7 +90,10 @@ def test_a_box_is_asked_about_and_drawn(samples: Path, nano_base: Path) -> None:
         ("folder.png", "a folder"),
     ],
 )
-def test_where_nothing_can_be_written_is_said_before_a_model_is_asked(samples: Path, out: str, said: str) -> None:
+def test_where_nothing_can_be_written_is_said_before_anything_is_loaded(
+    samples: Path, monkeypatch: pytest.MonkeyPatch, out: str, said: str
+) -> None:
+    monkeypatch.setitem(sys.modules, "tasks.predict", None)  # torch and transformers come with it
     Path("folder.png").mkdir()
     Path("model").mkdir()
     Path("model/config.json").write_text("no checkpoint at all")
