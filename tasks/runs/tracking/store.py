@@ -15,6 +15,7 @@ from mlflow.protos.databricks_pb2 import RESOURCE_DOES_NOT_EXIST, ErrorCode
 
 from simpleseg_core.config import TrackingConfig
 from simpleseg_core.config.secrets import redact
+from simpleseg_core.metrics import HEADLINES
 from tasks.runs.tracking.home import check_usable, rehome
 from tasks.runs.workspace import Workspace, store_uri
 
@@ -22,7 +23,7 @@ BATCH = 1000
 """Most metrics that MLflow takes in one call."""
 _PARAMS = 100
 _PARAM_LENGTH = 500
-_COLUMNS = ("giou", "ciou", "acc50")
+_COLUMNS = {name for name, metric in HEADLINES.items() if metric.unit == "%"}
 _SHARED_VIEW, _VIEW = "mlflow.sharedViewState.", "headline"
 """The experiment's tag where MLflow's page keeps how a shared table of runs looks."""
 

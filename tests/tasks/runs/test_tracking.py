@@ -19,6 +19,7 @@ from simpleseg_core.config import Config
 from simpleseg_core.config.files import load_config
 from simpleseg_core.contract import StageResult
 from simpleseg_core.files import read_state
+from simpleseg_core.metrics import HEADLINES, METRICS
 from tasks.runs.kept import anything_kept
 from tasks.runs.tracking import PARENT_VARIABLE, Scores, StageRun, Store, pipeline_run, runs_table, send_kept, stage_run
 from tasks.runs.tracking.stage import _csv
@@ -281,10 +282,11 @@ def test_the_page_of_runs_has_a_column_for_each_headline(workspace: Workspace, c
     store = Store.open(workspace, config.tracking)
     plain = runs_table(store)
     assert plain == f"#/experiments/{store.experiment}/runs?workflowType=machine_learning"
-    store.show_columns(["rl/refshapes/val/giou", "rl/refshapes/val/tokens"])
+    store.show_columns([f"rl/refshapes/val/{name}" for name in METRICS])
     [view] = [text for key, text in store.client.get_experiment(store.experiment).tags.items() if "View" in key]
-    assert "metrics.`rl/refshapes/val/giou`" in json.loads(view)["selectedColumns"]
-    assert "metrics.`rl/refshapes/val/tokens`" not in json.loads(view)["selectedColumns"]
+    shown = [name for name in json.loads(view)["selectedColumns"] if name.startswith("metrics.")]
+    percentages = [name for name, metric in HEADLINES.items() if metric.unit == "%"]
+    assert shown == [f"metrics.`rl/refshapes/val/{name}`" for name in percentages]
     assert runs_table(store) == f"{plain}&viewStateShareKey=headline"
 
 
