@@ -12,7 +12,6 @@ from simpleseg_core.annotate._protocols import (
     Instance,
     Mask,
     Prompt,
-    PromptableSegmenter,
     Segment,
     Segmenter,
 )
@@ -32,7 +31,6 @@ __all__ = [
     "Instance",
     "Mask",
     "Prompt",
-    "PromptableSegmenter",
     "Segment",
     "Segmenter",
     "build_clip",

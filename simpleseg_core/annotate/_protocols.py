@@ -111,13 +111,6 @@ class Segmenter(Protocol):
         """One segment for each box, in the same order."""
 
 
-class PromptableSegmenter(Segmenter, Protocol):
-    """Boxes, points and masks -> masks, all prompts of one image at once."""
-
-    def segment_prompts(self, image: Image, prompts: Sequence[Prompt], rounds: int = 1) -> list[Segment]:
-        """One segment for each prompt, in the same order; each further round is also given the mask of the last."""
-
-
 class Describer(Protocol):
     """Instances -> one referring expression each, for a batch of images at once."""
 

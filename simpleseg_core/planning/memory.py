@@ -118,13 +118,7 @@ def step_memory(
     return StepMemory(flops, weights, gradients, states, peak + states)
 
 
-def parameters_of(shape: PreTrainedConfig, model: ModelConfig) -> int:
-    """How many numbers a model learns, without making them."""
-    with fake_tensors():
-        return sum(each.numel() for each in cast(nn.Module, _model(shape, model)).parameters())
-
-
-def _model(shape: PreTrainedConfig, model: ModelConfig, dtype: torch.dtype = torch.float32) -> PreTrainedModel:
+def _model(shape: PreTrainedConfig, model: ModelConfig, dtype: torch.dtype) -> PreTrainedModel:
     made: PreTrainedModel = AutoModelForImageTextToText.from_config(
         shape, dtype=dtype, attn_implementation=model.attention
     )

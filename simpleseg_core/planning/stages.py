@@ -20,7 +20,6 @@ _KEPT_FREE = 0.08
 """Share of a GPU that CUDA, its libraries and fragmentation take."""
 _READ = 0.6
 """Share of the bandwidth that an engine reaches when it draws tokens."""
-_BF16 = 2
 
 
 @dataclass(frozen=True, slots=True)

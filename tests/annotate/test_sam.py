@@ -10,28 +10,29 @@ import torch
 from PIL import Image
 from segment_anything import SamPredictor
 
-from simpleseg_core.annotate import Prompt, PromptableSegmenter, Segment
+from simpleseg_core.annotate import Prompt, Segment
 from simpleseg_core.annotate.sam import SegmentAnything, TransformersSam
 from simpleseg_core.config import SegmentConfig
 from tests.annotate import tiny_models
 
 Box = tuple[float, float, float, float]
 Kind = Literal["box", "point", "box+point", "box+mask"]
+Engine = SegmentAnything | TransformersSam
 BOXES: list[Box] = [(0.1, 0.1, 0.5, 0.6), (0.3, 0.2, 0.9, 0.9), (0.0, 0.0, 1.0, 1.0)]
 PIXELS = np.array(BOXES) * [60, 40, 60, 40]
 
 
-def _original(batch_size: int, prompt: Kind = "box") -> PromptableSegmenter:
+def _original(batch_size: int, prompt: Kind = "box") -> Engine:
     config = SegmentConfig(engine="segment_anything", batch_size=batch_size, device="cpu", prompt=prompt)
     return SegmentAnything(tiny_models.segment_anything(), config)
 
 
-def _sam(batch_size: int, prompt: Kind = "box") -> PromptableSegmenter:
+def _sam(batch_size: int, prompt: Kind = "box") -> Engine:
     config = SegmentConfig(engine="sam", batch_size=batch_size, device="cpu", prompt=prompt)
     return TransformersSam(*tiny_models.sam(), config)
 
 
-def _sam2(batch_size: int, prompt: Kind = "box") -> PromptableSegmenter:
+def _sam2(batch_size: int, prompt: Kind = "box") -> Engine:
     config = SegmentConfig(engine="sam2", batch_size=batch_size, device="cpu", prompt=prompt)
     return TransformersSam(*tiny_models.sam2(), config)
 
@@ -60,7 +61,7 @@ def test_transformers_gives_what_its_model_gives(image: np.ndarray, parts: Calla
 
 
 @pytest.mark.parametrize("build", [_original, _sam, _sam2])
-def test_batched_equals_one_by_one(image: np.ndarray, build: Callable[..., PromptableSegmenter]) -> None:
+def test_batched_equals_one_by_one(image: np.ndarray, build: Callable[..., Engine]) -> None:
     for one, many in zip(build(1).segment(image, BOXES), build(16).segment(image, BOXES), strict=True):
         np.testing.assert_array_equal(one.mask, many.mask)
         assert one.predicted_iou == pytest.approx(many.predicted_iou, abs=1e-5)
@@ -69,7 +70,7 @@ def test_batched_equals_one_by_one(image: np.ndarray, build: Callable[..., Promp
 
 @pytest.mark.parametrize("build", [_original, _sam, _sam2])
 def test_an_image_is_embedded_once(
-    image: np.ndarray, build: Callable[..., PromptableSegmenter], monkeypatch: pytest.MonkeyPatch
+    image: np.ndarray, build: Callable[..., Engine], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     segmenter = build(1)
     model = segmenter._model  # type: ignore[attr-defined]
@@ -83,7 +84,7 @@ def test_an_image_is_embedded_once(
 
 @pytest.mark.parametrize("build", [_original, _sam, _sam2])
 def test_masks_have_the_size_of_the_image_and_scores_lie_in_the_unit_interval(
-    image: np.ndarray, build: Callable[..., PromptableSegmenter]
+    image: np.ndarray, build: Callable[..., Engine]
 ) -> None:
     for segment in build(2).segment(image, BOXES):
         assert segment.mask.shape == (40, 60)
@@ -157,7 +158,7 @@ def _by_hand(parts: Callable[[], Any], image: np.ndarray, prompt: Prompt) -> tup
 @pytest.mark.parametrize("prompt", PROMPTS)
 @pytest.mark.parametrize(("build", "parts"), [(_sam, tiny_models.sam), (_sam2, tiny_models.sam2)])
 def test_transformers_takes_points_and_masks_as_its_model_does(
-    image: np.ndarray, build: Callable[..., PromptableSegmenter], parts: Callable[[], Any], prompt: Prompt
+    image: np.ndarray, build: Callable[..., Engine], parts: Callable[[], Any], prompt: Prompt
 ) -> None:
     mask, score = _by_hand(parts, image, prompt)
     (segment,) = build(1).segment_prompts(image, [prompt])
@@ -172,16 +173,14 @@ def _assert_same(first: Sequence[Segment], second: Sequence[Segment]) -> None:
 
 
 @pytest.mark.parametrize("build", [_original, _sam, _sam2])
-def test_prompts_of_all_kinds_may_be_mixed(image: np.ndarray, build: Callable[..., PromptableSegmenter]) -> None:
+def test_prompts_of_all_kinds_may_be_mixed(image: np.ndarray, build: Callable[..., Engine]) -> None:
     engine = build(16)
     mixed = [prompt for _ in range(2) for prompt in PROMPTS]
     _assert_same(engine.segment_prompts(image, mixed), [engine.segment_prompts(image, [one])[0] for one in mixed])
 
 
 @pytest.mark.parametrize("build", [_original, _sam, _sam2])
-def test_a_detection_becomes_the_prompt_that_is_configured(
-    image: np.ndarray, build: Callable[..., PromptableSegmenter]
-) -> None:
+def test_a_detection_becomes_the_prompt_that_is_configured(image: np.ndarray, build: Callable[..., Engine]) -> None:
     middles = [((box[0] + box[2]) / 2, (box[1] + box[3]) / 2) for box in BOXES]
     asked = {
         "point": [Prompt(points=(middle,)) for middle in middles],
@@ -204,7 +203,7 @@ def test_a_second_round_is_given_the_mask_of_the_first(image: np.ndarray) -> Non
 
 @pytest.mark.parametrize(("build", "parts"), [(_sam, tiny_models.sam), (_sam2, tiny_models.sam2)])
 def test_half_the_digits_give_about_the_same_confidence(
-    image: np.ndarray, build: Callable[..., PromptableSegmenter], parts: Callable[[], Any]
+    image: np.ndarray, build: Callable[..., Engine], parts: Callable[[], Any]
 ) -> None:
     rough = TransformersSam(*parts(), SegmentConfig(engine="sam", device="cpu", dtype="bfloat16"))
     for exact, segment in zip(build(16).segment(image, BOXES), rough.segment(image, BOXES), strict=True):
