@@ -18,7 +18,7 @@ from simpleseg_core.rollout import forbidden_ids, read_weights, stop_ids, write_
 from simpleseg_core.training.objectives import Rewards, objective
 from simpleseg_core.training.optimizer import build_optimizer
 from simpleseg_core.training.order import EpochOrder
-from simpleseg_core.training.policy import Answer, Policy
+from simpleseg_core.training.policy import AnswerTokens, Policy
 from simpleseg_core.training.schedule import learning_rate
 
 Scored = dict[str, Any]
@@ -114,7 +114,7 @@ class Bench:
     def distill(self, seed: int, deadline: float) -> dict[str, float]:
         """Learn the best of n answers to each prompt where it beats the greedy one by the margin."""
         torch.manual_seed(seed)
-        settings, targets = self.settings, list[tuple[int, Answer]]()
+        settings, targets = self.settings, list[tuple[int, AnswerTokens]]()
         for first in range(0, len(self._encoded["pool"]), settings.prompts):
             _check(deadline)
             targets += self._better(list(self._indices("pool", first, settings.prompts)))
@@ -126,11 +126,11 @@ class Bench:
             _check(deadline)
             chosen = [targets[i] for i in order.take(step * settings.distill_batch, settings.distill_batch)]
             prompts = self._encoded["pool"].take([prompt for prompt, _ in chosen])
-            answers = [Answer(index, answer.token_ids) for index, (_, answer) in enumerate(chosen)]
+            answers = [AnswerTokens(index, answer.token_ids) for index, (_, answer) in enumerate(chosen)]
             learner.imitate(prompts, answers, learning_rate(step, steps, rates))
         return {"prompts": len(self._encoded["pool"]), "targets": len(targets), "steps": steps}
 
-    def _better(self, indices: Sequence[int]) -> Iterator[tuple[int, Answer]]:
+    def _better(self, indices: Sequence[int]) -> Iterator[tuple[int, AnswerTokens]]:
         """The best sampled answer to each prompt, with the prompt's index, where it earns more than the greedy one."""
         size = self.settings.group
         greedy = self._draw("pool", indices, 1, 0.0)[1].total

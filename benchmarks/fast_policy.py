@@ -17,7 +17,7 @@ from simpleseg_core.models.architectures import architecture_of
 from simpleseg_core.rollout import Request
 from simpleseg_core.training.objectives import Answers, Objective
 from simpleseg_core.training.optimizer import Optimizers, clip_gradients
-from simpleseg_core.training.policy import Answer, Policy, Prompts
+from simpleseg_core.training.policy import AnswerTokens, Policy, Prompts
 
 _ENCODED_AT_ONCE = 256
 _COMPACTED_EVERY = 16
@@ -31,7 +31,7 @@ class Sampled:
     """Answers to the prompts of a batch, those to one prompt side by side."""
 
     prompts: Prompts
-    answers: list[Answer]
+    answers: list[AnswerTokens]
     finished: list[bool]
 
 
@@ -81,7 +81,7 @@ class Sampler:
             if (length + 1) % _COMPACTED_EVERY == 0 and not state.compact():
                 break
         rows = [self._cut(row) for row in state.tokens.tolist()]
-        answers = [Answer(i // n, tokens) for i, tokens in enumerate(rows)]
+        answers = [AnswerTokens(i // n, tokens) for i, tokens in enumerate(rows)]
         return Sampled(prompts, answers, [tokens[-1] in self.stop for tokens in rows])
 
     def _cut(self, row: Sequence[int]) -> Tokens:
@@ -182,13 +182,13 @@ class Learner:
 
         return self._step(sampled.prompts, [answer for answer, _ in kept], loss, rate)
 
-    def imitate(self, prompts: Prompts, answers: Sequence[Answer], rate: float) -> float:
+    def imitate(self, prompts: Prompts, answers: Sequence[AnswerTokens], rate: float) -> float:
         """One step of supervised learning: the mean log-probability of the answers' tokens rises."""
         ordered = sorted(answers, key=lambda answer: len(answer.token_ids))
         tokens = sum(len(answer.token_ids) for answer in ordered)
         return self._step(prompts, ordered, lambda logps, mask, _: -logps[mask].sum() / tokens, rate)
 
-    def _step(self, prompts: Prompts, answers: Sequence[Answer], loss: Any, rate: float) -> float:
+    def _step(self, prompts: Prompts, answers: Sequence[AnswerTokens], loss: Any, rate: float) -> float:
         features = self.policy.image_features(prompts)
         for first in range(0, len(answers), self.micro_batch):
             logps, mask = self.policy.logps(prompts, features.values, answers[first : first + self.micro_batch])

@@ -18,7 +18,7 @@ _SAME = ("question", "height", "width", "rle_counts")
 
 
 @dataclass(frozen=True, slots=True)
-class Part:
+class Subset:
     """Some of the queries, such as those of one kind, and how runs differ on them."""
 
     group: str
@@ -39,8 +39,8 @@ class Comparison:
     """Queries that not every run answered, or that do not mean the same mask in all."""
     summaries: dict[str, dict[str, Interval]]
     """Run -> metric."""
-    whole: Part
-    parts: tuple[Part, ...]
+    whole: Subset
+    parts: tuple[Subset, ...]
     """By kind of query and by size of the object."""
 
     @property
@@ -122,10 +122,10 @@ def _comparison(benchmark: str, rows: dict[str, list[Row]], left_out: int, sampl
     )
 
 
-def _part(group: str, name: str, predictions: Mapping[str, Predictions], samples: int, seed: int) -> Part:
+def _part(group: str, name: str, predictions: Mapping[str, Predictions], samples: int, seed: int) -> Subset:
     (_, first), *others = predictions.items()
     differences = {run: compare(each, first, samples=samples, seed=seed) for run, each in others}
-    return Part(group, name, len(first), differences)
+    return Subset(group, name, len(first), differences)
 
 
 def comparison_json(found: Sequence[Comparison]) -> dict[str, Any]:
@@ -147,7 +147,7 @@ def comparison_json(found: Sequence[Comparison]) -> dict[str, Any]:
     }
 
 
-def _differences(part: Part) -> dict[str, Any]:
+def _differences(part: Subset) -> dict[str, Any]:
     return {
         run: {name: _numbers(value) | {"verdict": value.verdict} for name, value in table.items()}
         for run, table in part.differences.items()

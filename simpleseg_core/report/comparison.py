@@ -9,7 +9,7 @@ from markupsafe import Markup
 from tabulate import tabulate
 
 from simpleseg_core.data.shards import ImageStore
-from simpleseg_core.evaluation import Comparison, Difference, Part
+from simpleseg_core.evaluation import Comparison, Difference, Subset
 from simpleseg_core.metrics import HEADLINES, METRICS, Interval, Metric
 from simpleseg_core.report.page import page_environment
 from simpleseg_core.report.panels import Album, Shot
@@ -109,7 +109,7 @@ def _line(found: Comparison, metric: Metric) -> Iterator[str]:
         yield _difference(found.whole.differences[run].get(metric.name))
 
 
-def _part_line(part: Part, metric: str) -> Iterator[str]:
+def _part_line(part: Subset, metric: str) -> Iterator[str]:
     yield part.name
     yield str(part.count)
     for table in part.differences.values():

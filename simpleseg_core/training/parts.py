@@ -8,10 +8,10 @@ from torch import nn
 from simpleseg_core.config import RatesConfig
 from simpleseg_core.models.architectures import Architecture, architecture_of
 
-Part = Literal["vision", "projector", "language"]
+ModelPart = Literal["vision", "projector", "language"]
 
 
-def parameters_by_part(model: Any) -> Iterator[tuple[Part, str, nn.Parameter]]:
+def parameters_by_part(model: Any) -> Iterator[tuple[ModelPart, str, nn.Parameter]]:
     """Each parameter once, with its part and its name.
 
     Raises:
@@ -28,12 +28,12 @@ def freeze(model: Any, rates: RatesConfig) -> None:
         parameter.requires_grad_(rate_of(part, rates) > 0)
 
 
-def rate_of(part: Part, rates: RatesConfig) -> float:
+def rate_of(part: ModelPart, rates: RatesConfig) -> float:
     """The factor of a part's learning rate."""
     return {"vision": rates.vision, "projector": rates.projector, "language": rates.language}[part]
 
 
-def part_of(name: str, family: Architecture) -> Part:
+def part_of(name: str, family: Architecture) -> ModelPart:
     """The part that a parameter belongs to, or a module; names may have something in front."""
     name = f"{name}."
     if any(f"{path}." in name for path in family.projector):

@@ -35,7 +35,7 @@ class Prompts:
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class AnswerTokens:
     """An answer's tokens, its stop token included, and the index of its prompt."""
 
     prompt: int
@@ -103,7 +103,7 @@ class Policy:
             features: Tensor = self._encode(self.model, *images)
             return features
 
-    def logps(self, prompts: Prompts, features: Tensor, answers: Sequence[Answer]) -> tuple[Tensor, Tensor]:
+    def logps(self, prompts: Prompts, features: Tensor, answers: Sequence[AnswerTokens]) -> tuple[Tensor, Tensor]:
         """Log-probabilities of the answers' tokens and their mask, both (B, A); 0 where the mask is false.
 
         Rows are padded on the right, where a causal model needs no mask.
@@ -128,13 +128,13 @@ class Policy:
         logits: Tensor = head(self._forward.hidden(self.model, ids, positions, features)[predicts])
         return logits
 
-    def _own_features(self, prompts: Prompts, features: Tensor, answers: Sequence[Answer]) -> Tensor:
+    def _own_features(self, prompts: Prompts, features: Tensor, answers: Sequence[AnswerTokens]) -> Tensor:
         """The features of each answer's image, one after the other: of images, (N, F), to of rows."""
         sizes = [size for chunk in prompts.images for size in self._forward.image_sizes(self.model, *chunk)]
         images = features.split(sizes)
         return torch.cat([images[answer.prompt] for answer in answers])
 
-    def _positions(self, prompts: Prompts, answers: Sequence[Answer]) -> Tensor:
+    def _positions(self, prompts: Prompts, answers: Sequence[AnswerTokens]) -> Tensor:
         """Rotary positions, (axes, B, T): the prompt's, then one more for each token of the answer."""
         rows = []
         for answer in answers:

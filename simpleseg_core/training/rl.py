@@ -16,7 +16,7 @@ from simpleseg_core.training.prompt_filter import pass_rates, select_prompts
 from simpleseg_core.training.rl_actors import actors
 from simpleseg_core.training.rl_engines import EnginePool
 from simpleseg_core.training.rl_measured import Measured
-from simpleseg_core.training.rl_rollout import Rollout, Row, Sampler, derived_seed, requests_of
+from simpleseg_core.training.rl_rollout import Row, SampledStep, Sampler, derived_seed, requests_of
 from simpleseg_core.training.rl_table import RolloutTable, rollout_table, rollouts_folder, write_rollouts
 from simpleseg_core.training.rl_team import TrainerLost, TrainerTeam
 from simpleseg_core.training.rl_trainer import TrainerSpec
@@ -89,7 +89,7 @@ class _Loop:
     def _train(self) -> None:
         """All steps behind the newest checkpoint."""
         start, cursor = self._resume()
-        rollout: Rollout | None = None
+        rollout: SampledStep | None = None
         for step in range(start, self._rl.steps):
             began, busy = time.perf_counter(), self._engines.busy_s
             rollout = rollout or self._roll_out(step, cursor)
@@ -105,7 +105,7 @@ class _Loop:
                 self._trainer.save(step + 1, cursor)
         self._trainer.finish(self._run.output.absolute())
 
-    def _roll_out(self, step: int, cursor: int) -> Rollout:
+    def _roll_out(self, step: int, cursor: int) -> SampledStep:
         rollout = self._sampler.roll_out(step, cursor)
         self._drawn = cursor + len(rollout.scored)
         return rollout
@@ -151,7 +151,7 @@ class _Loop:
         self._engines.load_weights(self._trainer.weights(version), version)
         return time.perf_counter() - began
 
-    def _report(self, step: int, rollout: Rollout, measured: Measured, times: Mapping[str, float]) -> None:
+    def _report(self, step: int, rollout: SampledStep, measured: Measured, times: Mapping[str, float]) -> None:
         if not rollout.groups:
             _log.warning("step %d: all answers to each prompt earned nearly the same; nothing to learn from", step + 1)
         self._metrics = {**rollout.metrics(step), **measured.summary(), **times, **self._losses()}

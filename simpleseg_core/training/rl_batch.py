@@ -15,7 +15,7 @@ from torch import Tensor
 from simpleseg_core.config import RLConfig
 from simpleseg_core.rollout import Completion, Request
 from simpleseg_core.training.objectives import Rewards
-from simpleseg_core.training.policy import Answer, Prompts
+from simpleseg_core.training.policy import AnswerTokens, Prompts
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +49,7 @@ class Team:
 class Sample:
     """An answer with what the objective needs to know about it."""
 
-    answer: Answer
+    answer: AnswerTokens
     index: int
     """Which answer of the update it is, counted over its groups."""
     weight: float
@@ -60,7 +60,7 @@ class Sample:
 
 
 @dataclass(frozen=True, slots=True)
-class Batch:
+class WorkerBatch:
     """A worker's share of a minibatch."""
 
     prompts: Prompts
@@ -84,7 +84,7 @@ def samples_of(
     first = index * len(group.completions)
     for i, (completion, advantage) in enumerate(zip(group.completions, advantages, strict=True)):
         tokens = completion.token_ids
-        answer = Answer(place, tokens or (end,))
+        answer = AnswerTokens(place, tokens or (end,))
         yield Sample(answer, first + i, weight * bool(tokens), advantage, _mean_logp(completion))
 
 

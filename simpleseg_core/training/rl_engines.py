@@ -45,7 +45,7 @@ class EngineActor:
 
 
 @dataclass(frozen=True, slots=True)
-class Part:
+class RequestPart:
     """What an engine is asked in one call."""
 
     first: int
@@ -56,7 +56,7 @@ class Part:
 @dataclass(frozen=True, slots=True)
 class _Call:
     engine: int
-    part: Part
+    part: RequestPart
     deadline: float
 
 
@@ -120,7 +120,7 @@ class EnginePool:
         for engine in self._engines:
             ray.kill(engine)
 
-    def _hand_out(self, waiting: deque[Part], running: dict[Any, _Call]) -> None:
+    def _hand_out(self, waiting: deque[RequestPart], running: dict[Any, _Call]) -> None:
         busy = {call.engine for call in running.values()}
         for index, engine in enumerate(self._engines):
             if waiting and index not in busy:
@@ -128,7 +128,7 @@ class EnginePool:
                 reference = engine.generate.remote(part.first, part.requests, part.sampling)
                 running[reference] = _Call(index, part, self._deadline(index))
 
-    def _collect(self, waiting: deque[Part], running: dict[Any, _Call]) -> list[Answered]:
+    def _collect(self, waiting: deque[RequestPart], running: dict[Any, _Call]) -> list[Answered]:
         """Wait for the next answers; what was asked of a lost engine waits again."""
         done = wait_until(list(running), min(call.deadline for call in running.values()))
         found = []
@@ -178,11 +178,11 @@ class EnginePool:
         return time.monotonic() + start + self._limits.timeout_s
 
 
-def share_out(requests: Sequence[Request], sampling: Sampling, at_once: int) -> list[Part]:
+def share_out(requests: Sequence[Request], sampling: Sampling, at_once: int) -> list[RequestPart]:
     """Neighbouring requests, so many at once, and for each part a seed that no other has."""
     starts = range(0, len(requests), at_once)
     seeds = [None if sampling.seed is None else sampling.seed + number for number in range(len(starts))]
     return [
-        Part(first, requests[first : first + at_once], replace(sampling, seed=seed))
+        RequestPart(first, requests[first : first + at_once], replace(sampling, seed=seed))
         for first, seed in zip(starts, seeds, strict=True)
     ]

@@ -47,7 +47,7 @@ class Scored:
 
 
 @dataclass(slots=True)
-class Rollout:
+class SampledStep:
     """What one step has sampled."""
 
     style: Style | None = None
@@ -99,9 +99,9 @@ class Sampler:
         self._order = EpochOrder(len(prompts), seed)
         self._rewards = RewardFunction(rl.rewards)
 
-    def roll_out(self, step: int, cursor: int) -> Rollout:
+    def roll_out(self, step: int, cursor: int) -> SampledStep:
         """Sample until the batch is full of groups with different rewards, or the extra draws are used up."""
-        began, rollout = time.perf_counter(), Rollout(self._rl.rewards.style)
+        began, rollout = time.perf_counter(), SampledStep(self._rl.rewards.style)
         for draw in range(1 + self._rl.max_resample):
             missing = self._rl.prompts - len(rollout.groups)
             if missing == 0:
@@ -111,7 +111,7 @@ class Sampler:
         rollout.seconds = time.perf_counter() - began
         return rollout
 
-    def sample(self, rows: Sequence[Row], seed: int, into: Rollout) -> None:
+    def sample(self, rows: Sequence[Row], seed: int, into: SampledStep) -> None:
         """Add answers to some prompts; each part is scored while the engines are busy with the next."""
         rollout = self._rl.rollout
         sampling = Sampling(
@@ -126,7 +126,9 @@ class Sampler:
             into.reward_s += time.perf_counter() - began
         into.scored += [scored for first in sorted(parts) for scored in parts[first]]
 
-    def _score(self, rows: Sequence[Row], requests: Sequence[Request], part: Answered, into: Rollout) -> list[Scored]:
+    def _score(
+        self, rows: Sequence[Row], requests: Sequence[Request], part: Answered, into: SampledStep
+    ) -> list[Scored]:
         size = self._rl.group_size
         flat = [completion for group in part.answers for completion in group]
         truths = [row_rle(row) for row in rows for _ in range(size)]

@@ -14,7 +14,7 @@ from simpleseg_core.grammar import parse_polygons
 
 if TYPE_CHECKING:  # who reads a table needs no torch
     from simpleseg_core.training.rl_measured import Measured
-    from simpleseg_core.training.rl_rollout import Rollout, Scored
+    from simpleseg_core.training.rl_rollout import SampledStep, Scored
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +60,7 @@ class RolloutTable:
     groups: list[GroupRow]
 
 
-def rollout_table(step: int, rollout: "Rollout", measured: "Measured") -> RolloutTable:
+def rollout_table(step: int, rollout: "SampledStep", measured: "Measured") -> RolloutTable:
     """The table of a step, counted from 1."""
     ratios = dict(zip(map(int, measured.values["answer"]), measured.values["ratio"], strict=True))
     groups, first = list[GroupRow](), 0

@@ -43,7 +43,7 @@ from simpleseg_core.training.objectives import (
 from simpleseg_core.training.optimizer import build_optimizer, clip_gradients
 from simpleseg_core.training.parallel import Sharding, load_sharded
 from simpleseg_core.training.policy import Policy
-from simpleseg_core.training.rl_batch import Batch, Group, Sample, Team, rewards_of, samples_of, split
+from simpleseg_core.training.rl_batch import Group, Sample, Team, WorkerBatch, rewards_of, samples_of, split
 from simpleseg_core.training.rl_measured import Measured
 from simpleseg_core.training.schedule import is_due, learning_rate
 from simpleseg_core.training.state import in_type
@@ -176,7 +176,7 @@ class Trainer:
         """Only a single worker sees the gradients of its micro-batches whole."""
         return self._team.size == 1 and is_due(step, self._spec.rl.noise_every)
 
-    def _batch(self, groups: Sequence[Group], part: slice, mixed: bool) -> Batch:
+    def _batch(self, groups: Sequence[Group], part: slice, mixed: bool) -> WorkerBatch:
         """This worker's share of a minibatch, with as many answers as any other's.
 
         Answers of like length are together, or, mixed, those of a group.
@@ -195,21 +195,21 @@ class Trainer:
             samples.sort(key=lambda sample: len(sample.answer.token_ids))  # little padding in a micro-batch
         sizes = [len(completion.token_ids) for i in chosen for completion in groups[i].completions]
         prompts = self._policy.encode([groups[i].request for i in [*own, *idle]])
-        return Batch(prompts, samples, sum(size > 0 for size in sizes), sum(sizes))
+        return WorkerBatch(prompts, samples, sum(size > 0 for size in sizes), sum(sizes))
 
     @torch.no_grad()
-    def _old_logps(self, batch: Batch) -> list[Tensor]:
+    def _old_logps(self, batch: WorkerBatch) -> list[Tensor]:
         """Log-probabilities before the first minibatch's step, one tensor for each micro-batch."""
         return self._frozen_logps(self._policy, batch)
 
-    def _frozen_logps(self, policy: Policy, batch: Batch) -> list[Tensor]:
+    def _frozen_logps(self, policy: Policy, batch: WorkerBatch) -> list[Tensor]:
         features = policy.image_features(batch.prompts).values
         return [
             policy.logps(batch.prompts, features, [s.answer for s in micro])[0]
             for micro in self._micro_batches(batch.samples)
         ]
 
-    def _step(self, batch: Batch, old: list[Tensor] | None, step: int, rate: float, measured: Measured) -> None:
+    def _step(self, batch: WorkerBatch, old: list[Tensor] | None, step: int, rate: float, measured: Measured) -> None:
         """Accumulate the gradient of one minibatch and update.
 
         The images are encoded once; the gradient with respect to their features gathers over the micro-batches
@@ -240,7 +240,7 @@ class Trainer:
         self._optimizer.step(rate)
 
     @torch.no_grad()
-    def _reference_logps(self, batch: Batch) -> list[Tensor] | None:
+    def _reference_logps(self, batch: WorkerBatch) -> list[Tensor] | None:
         return None if self._reference is None else self._frozen_logps(self._reference, batch)
 
     def _answers(self, logps: Tensor, old: Tensor, mask: Tensor, advantages: Tensor, mean_tokens: float) -> Answers:

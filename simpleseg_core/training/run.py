@@ -13,7 +13,7 @@ from simpleseg_core.training.samples import Samples
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, ProcessorMixin
 
-Probe = Callable[["PreTrainedModel", "ProcessorMixin", Journal, int], None]
+DrawProbe = Callable[["PreTrainedModel", "ProcessorMixin", Journal, int], None]
 """Draws what the model says at a step: (model, processor, events, step)."""
 
 
@@ -47,7 +47,7 @@ class SupervisedRun:
     output: Path
     work: Path
     fingerprint: str
-    probe: Probe | None = None
+    probe: DrawProbe | None = None
     held_out: HeldOut | None = None
     journal: Journal | None = None
     """Where the run reports; unset: to one in the work folder."""

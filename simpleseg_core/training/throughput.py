@@ -15,7 +15,7 @@ from typing import Any, TypeVar
 import torch
 
 from simpleseg_core.training.collate import IGNORE, Batch
-from simpleseg_core.training.parts import Part, parameters_by_part
+from simpleseg_core.training.parts import ModelPart, parameters_by_part
 
 T = TypeVar("T")
 
@@ -73,7 +73,7 @@ class Sizes:
     @classmethod
     def of(cls, model: Any) -> "Sizes":
         """Of a model, sharded or not, with what of it is trained."""
-        flops: Counter[Part] = Counter()
+        flops: Counter[ModelPart] = Counter()
         head = model.get_output_embeddings().weight
         words = {id(head), id(model.get_input_embeddings().weight)}
         for part, _, weight in parameters_by_part(model):

@@ -36,7 +36,7 @@ from simpleseg_core.training.collate import IGNORE, Batch, Collator
 from simpleseg_core.training.lora import add_adapters, merge_adapters, without_adapters
 from simpleseg_core.training.parallel import blocks
 from simpleseg_core.training.parts import parameters_by_part
-from simpleseg_core.training.policy import Answer, Policy
+from simpleseg_core.training.policy import AnswerTokens, Policy
 from simpleseg_core.training.run import SupervisedRun
 from simpleseg_core.training.samples import Conversation
 from simpleseg_core.training.supervised import train
@@ -44,7 +44,12 @@ from tests.tiny import TINY, FourColours, curve, losses
 
 TEMPERATURE = 0.8
 GREEDY = Sampling(max_tokens=8, logprobs=True)
-ANSWERS = [Answer(0, (10, 11, 12)), Answer(1, (13,)), Answer(0, (14, 15, 16, 17, 18)), Answer(2, (19, 20))]
+ANSWERS = [
+    AnswerTokens(0, (10, 11, 12)),
+    AnswerTokens(1, (13,)),
+    AnswerTokens(0, (14, 15, 16, 17, 18)),
+    AnswerTokens(2, (19, 20)),
+]
 
 
 def tiny(name: str) -> ModelConfig:
@@ -143,7 +148,9 @@ def loss_of(model: PreTrainedModel, batch: Batch) -> float:
     return float(cross_entropy(logits, batch.labels[:, 1:].flatten(), ignore_index=IGNORE, reduction="sum"))
 
 
-def plain_logps(policy: Policy, processor: Any, request: Request, answer: Answer, forbidden: list[int]) -> torch.Tensor:
+def plain_logps(
+    policy: Policy, processor: Any, request: Request, answer: AnswerTokens, forbidden: list[int]
+) -> torch.Tensor:
     """One answer through the model's own forward pass, image and all."""
     inputs = encoded(processor, request)
     prompt, tokens = inputs["input_ids"], torch.tensor([answer.token_ids])
@@ -256,7 +263,7 @@ def test_the_engine_draws_from_the_distribution_that_the_trainer_computes(
             engine.load_weights(tmp_path / "new.safetensors")
     drawn = vllm.generate(requests_, Sampling(max_tokens=8, temperature=TEMPERATURE, n=2, seed=0, logprobs=True))
     policy = Policy(changed, load_processor(folder, config), forbidden_ids(str(folder)), TEMPERATURE)
-    answers = [Answer(index, each.token_ids) for index, group in enumerate(drawn) for each in group]
+    answers = [AnswerTokens(index, each.token_ids) for index, group in enumerate(drawn) for each in group]
     with torch.no_grad():
         prompts = policy.encode(requests_)
         logps, _ = policy.logps(prompts, policy.image_features(prompts).values, answers)

@@ -9,7 +9,7 @@ from simpleseg_core.data.records import PROMPTS, read_rows, write_table
 from simpleseg_core.data.shards import ImageStore, write_shard
 from simpleseg_core.models.loading import load_model, load_processor, save_checkpoint
 from simpleseg_core.rollout import Request
-from simpleseg_core.training.policy import Answer, Policy
+from simpleseg_core.training.policy import AnswerTokens, Policy
 from tests.tiny import TINY
 from tests.training.reinforcement import PROMPT_COUNT, answer_tokens, prompt_row
 
@@ -32,7 +32,7 @@ def taught(tiny_checkpoint: Path, data: Path, tmp_path_factory: pytest.TempPathF
     policy = Policy(model, processor, (), 1.0)
     store, rows = ImageStore(data), read_rows(data / "dataset" / "rl.parquet", PROMPTS)
     prompts = policy.encode([Request(store.read(row["shard"], row["image"]), row["question"]) for row in rows])
-    answers = [Answer(i, answer_tokens(row, processor)) for i, row in enumerate(rows)]
+    answers = [AnswerTokens(i, answer_tokens(row, processor)) for i, row in enumerate(rows)]
     optimizer = torch.optim.AdamW(model.parameters(), lr=5e-3)
     for _ in range(60):
         logps, mask = policy.logps(prompts, policy.image_features(prompts).values, answers)

@@ -9,7 +9,7 @@ from simpleseg_core.geometry import encode_rle
 from simpleseg_core.rollout import Completion, Request
 from simpleseg_core.training.rl_batch import Group
 from simpleseg_core.training.rl_measured import Measured
-from simpleseg_core.training.rl_rollout import Rollout, Scored
+from simpleseg_core.training.rl_rollout import SampledStep, Scored
 from simpleseg_core.training.rl_table import RolloutTable, rollout_table
 
 HOSTILE = '<img src=x onerror="alert(1)">[red]'
@@ -43,4 +43,4 @@ def table() -> RolloutTable:
     ]
     measured = Measured()
     measured.add(answer=[5, 4, 3, 2, 1, 0], ratio=[1.5, 1.4, 1.3, 1.2, 1.1, 1.0])
-    return rollout_table(7, Rollout("permille", groups), measured)
+    return rollout_table(7, SampledStep("permille", groups), measured)

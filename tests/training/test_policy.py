@@ -11,12 +11,17 @@ from PIL import Image
 from simpleseg_core.models.chat import chat_prompt
 from simpleseg_core.models.loading import load_model, load_processor
 from simpleseg_core.rollout import Request
-from simpleseg_core.training.policy import Answer, Policy
+from simpleseg_core.training.policy import AnswerTokens, Policy
 from tests.tiny import TINY
 
 FORBIDDEN = (5, 6)
 TEMPERATURE = 0.8
-ANSWERS = [Answer(0, (10, 11, 12)), Answer(1, (13,)), Answer(0, (14, 15, 16, 17, 18)), Answer(1, (19, 20))]
+ANSWERS = [
+    AnswerTokens(0, (10, 11, 12)),
+    AnswerTokens(1, (13,)),
+    AnswerTokens(0, (14, 15, 16, 17, 18)),
+    AnswerTokens(1, (19, 20)),
+]
 
 
 @pytest.fixture(scope="module")
@@ -34,7 +39,7 @@ def policy(tiny_checkpoint: Path, request: pytest.FixtureRequest) -> Policy:
     return Policy(model, processor, FORBIDDEN, TEMPERATURE, images_at_once=getattr(request, "param", 32))
 
 
-def plain_logps(policy: Policy, processor: Any, request: Request, answer: Answer) -> torch.Tensor:
+def plain_logps(policy: Policy, processor: Any, request: Request, answer: AnswerTokens) -> torch.Tensor:
     """One answer through the model's own forward pass, image and all."""
     inputs = dict(
         processor(text=[chat_prompt(processor, request.question)], images=[request.image], return_tensors="pt")

@@ -31,7 +31,7 @@ from simpleseg_core.models.loading import load_processor
 from simpleseg_core.rollout import read_weights
 from simpleseg_core.training.order import EpochOrder
 from simpleseg_core.training.rl import RLRun, _Loop
-from simpleseg_core.training.rl_rollout import Rollout, Sampler
+from simpleseg_core.training.rl_rollout import SampledStep, Sampler
 from tasks.rl import run as run_stage
 from tests.tiny import TINY
 from tests.training.reinforcement import PROMPT_COUNT, Here, answer_tokens, configuration
@@ -123,7 +123,7 @@ def test_answers_that_are_cut_off_earn_nothing(data: Path, taught: Path) -> None
     processor = load_processor(taught, TINY)
     long = min(len(answer_tokens(row, processor)) for row in rows) - 2
     settings = {"engine": "transformers", "max_tokens": long, "max_length": 128, "max_num_seqs": 16}
-    config, rollout = configuration(rollout=settings), Rollout()
+    config, rollout = configuration(rollout=settings), SampledStep()
     Sampler(config.rl, 0, rows, ImageStore(data), Here(config, taught)).sample(rows, 0, rollout)
     answers = [pair for each in rollout.scored for pair in zip(each.group.completions, each.group.rewards, strict=True)]
     cut = [reward for completion, reward in answers if not completion.finished]

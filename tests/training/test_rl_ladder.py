@@ -16,12 +16,12 @@ from simpleseg_core.data.records import PROMPTS, read_rows
 from simpleseg_core.data.shards import ImageStore
 from simpleseg_core.rollout import Sampling
 from simpleseg_core.training.rl_batch import Group
-from simpleseg_core.training.rl_rollout import Rollout, Sampler, requests_of
+from simpleseg_core.training.rl_rollout import SampledStep, Sampler, requests_of
 from simpleseg_core.training.rl_trainer import Trainer, TrainerSpec
 from tests.tiny import TINY
 from tests.training.reinforcement import Here, configuration
 
-Rewarded = Callable[[Rollout], list[Group]]
+Rewarded = Callable[[SampledStep], list[Group]]
 
 
 class School:

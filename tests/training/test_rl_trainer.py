@@ -14,7 +14,7 @@ from simpleseg_core.config.rewards import RewardConfig
 from simpleseg_core.models.loading import load_model, load_processor
 from simpleseg_core.rollout import Completion, Request, forbidden_ids, read_weights
 from simpleseg_core.training.objectives import OBJECTIVES
-from simpleseg_core.training.policy import Answer, Policy
+from simpleseg_core.training.policy import AnswerTokens, Policy
 from simpleseg_core.training.rl_batch import Group, Team
 from simpleseg_core.training.rl_trainer import Resumed, Trainer, TrainerSpec
 from tests.tiny import TINY
@@ -65,7 +65,7 @@ def mean_logps(folder: Path, weights: dict[str, torch.Tensor], groups: list[Grou
     model = type(start).from_pretrained(None, config=start.config, state_dict=weights, dtype=torch.float32)
     policy = Policy(model, processor, forbidden_ids(str(folder)), 1.0)
     prompts = policy.encode([group.request for group in groups])
-    answers = [Answer(i, c.token_ids) for i, group in enumerate(groups) for c in group.completions]
+    answers = [AnswerTokens(i, c.token_ids) for i, group in enumerate(groups) for c in group.completions]
     with torch.no_grad():
         logps, mask = policy.logps(prompts, policy.image_features(prompts).values, answers)
     return (logps.sum(-1) / mask.sum(-1)).reshape(len(groups), -1)
