@@ -70,7 +70,9 @@ def open_image(source: Path | bytes) -> Image.Image:
     """
     try:
         with warnings.catch_warnings(action="ignore"):  # damage that matters raises
-            return Image.open(BytesIO(source) if isinstance(source, bytes) else source, formats=FORMATS)
+            image = Image.open(BytesIO(source) if isinstance(source, bytes) else source, formats=FORMATS)
+            image.info.pop("xmp", None)  # by which Pillow would turn TIFF
+            return image
     except UnidentifiedImageError:  # its message is the address of the bytes
         raise ValueError(f"damaged, or of another kind than {', '.join(FORMATS)}") from None
 
@@ -78,10 +80,21 @@ def open_image(source: Path | bytes) -> Image.Image:
 def orientation(image: Image.Image) -> int:
     """The EXIF orientation, 1 to 8; 1 (upright) for anything else, and where EXIF is missing or damaged."""
     try:
-        value = image.getexif().get(Base.Orientation, 1)
+        with warnings.catch_warnings(action="ignore"):  # as below: damage means upright
+            value = _exif_orientation(image)
     except Exception:  # damaged EXIF; the pixels may be sound
         return 1
     return value if isinstance(value, int) and value in _TURNS else 1
+
+
+def _exif_orientation(image: Image.Image) -> object:
+    """What EXIF says. Pillow asks XMP too where EXIF is silent; viewers and the loaders of data sets do not."""
+    if image.format == "TIFF":
+        return image.tag_v2.get(Base.Orientation)  # type: ignore[attr-defined]
+    image.getexif()  # EXIF of a PNG may stand behind its pixels: this reads as far
+    exif = Image.Exif()
+    exif.load(image.info.get("exif", b""))
+    return exif.get(Base.Orientation)
 
 
 def upright_size(image: Image.Image) -> tuple[int, int]:
@@ -91,8 +104,7 @@ def upright_size(image: Image.Image) -> tuple[int, int]:
 
 def is_sideways(image: Image.Image) -> bool:
     """Whether turning will swap the sides that `image.size` says now; Pillow gives those of TIFF as turned."""
-    turned = image.format == "TIFF" and image.tag_v2.get(Base.Orientation) in _SIDEWAYS  # type: ignore[attr-defined]
-    return orientation(image) in _SIDEWAYS and not turned
+    return image.format != "TIFF" and orientation(image) in _SIDEWAYS
 
 
 def upright_rgb(image: Image.Image) -> Image.Image:

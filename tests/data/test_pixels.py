@@ -75,6 +75,29 @@ def test_any_other_orientation_means_upright(format_: str, orientation: int) -> 
     assert (stored.width, stored.height) == (64, 40)
 
 
+XMP = b'<rdf:Description xmlns:tiff="http://ns.adobe.com/tiff/1.0/" tiff:Orientation="6"/>'
+
+
+@pytest.mark.parametrize(
+    ("format_", "options"),
+    [
+        ("JPEG", {"xmp": XMP}),
+        ("JPEG", {"xmp": XMP, "exif": b"Exif\0\0MM\0*\0\0\0\x08\0\0\0\0\0\0"}),
+        ("WEBP", {"xmp": XMP}),
+        ("AVIF", {"xmp": XMP}),
+        ("TIFF", {"tiffinfo": {700: XMP}}),
+    ],
+)
+def test_xmp_turns_nothing(format_: str, options: dict[str, Any]) -> None:
+    buffer = BytesIO()
+    Image.fromarray(UPRIGHT).save(buffer, format_, **options)
+    body = buffer.getvalue()
+    assert b"tiff:Orientation" in body
+    assert read_size(body) == read_rgb(body).size == (64, 40)
+    stored = inspect(body, IngestConfig(min_side=2))
+    assert (stored.width, stored.height) == (64, 40)
+
+
 def test_damaged_exif_means_upright() -> None:
     body = _encoded(UPRIGHT, "JPEG", 6)
     damaged = body.replace(b"II*\x00\x08\x00\x00\x00", b"II*\x00\xff\xff\xff\x00").replace(
