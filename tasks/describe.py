@@ -1,9 +1,12 @@
 """The stage from polygons to descriptions: one referring expression for each instance."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import cached_property
+from pathlib import Path
 
 from simpleseg_core.annotate import Annotated, Describer, Description, Instance, build_describer
+from simpleseg_core.annotate.annotations import phrases_beside
 from simpleseg_core.annotate.describe import AMBIGUOUS
 from simpleseg_core.config import Config
 from simpleseg_core.contract import Context, Inputs, Outputs, StageResult
@@ -12,6 +15,7 @@ from simpleseg_core.data.records import DESCRIPTIONS, POLYGONS
 from simpleseg_core.data.shards import ImageStore
 from simpleseg_core.export import Annotations, write_sheets
 from simpleseg_core.fingerprint import Input, fingerprint, weights
+from tasks.shards.ingested import Ingested
 from tasks.shards.parts import ImageResult, Loaded, Row, Tally, load_image
 from tasks.shards.shard_map import ShardMap, left_out, provenance, run_shards
 
@@ -31,11 +35,11 @@ def run(config: Config, inputs: Inputs, outputs: Outputs, context: Context) -> S
         outputs["descriptions"],
         POLYGONS,
         DESCRIPTIONS,
-        fingerprint(stage="describe/2", **_settings(config)),
+        fingerprint(stage="describe/3", **_settings(config)),
         provenance("describe", section),
     )
     store = ImageStore(inputs["images"].parent)
-    step = _Describe(config, store)
+    step = _Describe(config, store, inputs["images"])
     counts, speed = run_shards(shards, step, section, config.ray, context)
     annotations = Annotations.open(outputs["descriptions"].parent, outputs["descriptions"].name)
     sheets = write_sheets(annotations, outputs["descriptions"], store, config.seed, context.progress)
@@ -70,8 +74,8 @@ def _rejected(counts: Tally) -> list[dict[str, object]]:
 
 
 class _Describe:
-    def __init__(self, config: Config, store: ImageStore) -> None:
-        self._config, self._store = config, store
+    def __init__(self, config: Config, store: ImageStore, images: Path) -> None:
+        self._config, self._store, self._ingested = config, store, Ingested(images)
 
     def open(self) -> None:
         """Load the describer."""
@@ -86,12 +90,13 @@ class _Describe:
         self._describer.close()
 
     def load(self, rows: Sequence[Row]) -> Loaded:
-        """Decode an image."""
-        return load_image(self._store, rows)
+        """Decode an image; with it comes what else was annotated in it, whose names are not unique."""
+        others = phrases_beside([row["phrase"] for row in rows], self._ingested.of(rows[0])["annotations"] or "")
+        return replace(load_image(self._store, rows), others=others)
 
     def apply(self, items: Sequence[Loaded]) -> list[ImageResult]:
         """Polygon rows of some images -> their description rows."""
-        scenes = [Annotated(item.pixels, [_instance(row) for row in item.rows]) for item in items]
+        scenes = [Annotated(item.pixels, [_instance(row) for row in item.rows], item.others) for item in items]
         found = self._describer.describe(scenes)
         return [_result(item.rows, descriptions) for item, descriptions in zip(items, found, strict=True)]
 

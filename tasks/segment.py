@@ -16,10 +16,11 @@ from simpleseg_core.annotate.gold_masks import (
 )
 from simpleseg_core.config import Config, SegmentConfig
 from simpleseg_core.contract import Context, Inputs, Outputs, StageResult
-from simpleseg_core.data.records import BOXES, INGEST, MASKS, read_rows
+from simpleseg_core.data.records import BOXES, MASKS
 from simpleseg_core.data.shards import ImageStore
 from simpleseg_core.fingerprint import Input, fingerprint, weights
 from simpleseg_core.geometry import encode_rle
+from tasks.shards.ingested import Ingested
 from tasks.shards.parts import ImageResult, Loaded, Row, Tally, load_image
 from tasks.shards.shard_map import ShardMap, left_out, provenance, run_shards
 
@@ -53,8 +54,7 @@ class _Segmentation:
     def __init__(self, config: SegmentConfig, images: Path) -> None:
         self._config, self._images = config, images
         self._store = ImageStore(images.parent)
-        self._ingested: tuple[str, dict[str, Row]] = "", {}
-        """The shard whose rows were read last, and these by URL."""
+        self._ingested = Ingested(images)
 
     def open(self) -> None:
         """Load the segmenter, and the CLIP where one is named."""
@@ -83,10 +83,7 @@ class _Segmentation:
         """From the file's truth, or from the annotations that were ingested with the image."""
         if (self._images / "truth.parquet").is_file():
             return self._file_gold.get(row["url"], ())
-        if self._ingested[0] != row["shard"]:
-            table = self._images.parent / Path(row["shard"]).with_suffix(".parquet")
-            self._ingested = row["shard"], {found["url"]: found for found in read_rows(table, INGEST)}
-        return annotated_gold_masks([self._ingested[1][row["url"]]]).get(row["url"], ())
+        return annotated_gold_masks([self._ingested.of(row)]).get(row["url"], ())
 
     def apply(self, items: Sequence[Loaded]) -> list[ImageResult]:
         """Box rows of some images -> their mask rows."""

@@ -75,6 +75,8 @@ class Annotated:
 
     image: Image
     instances: Sequence[Instance]
+    others: Sequence[str] = ()
+    """Phrases of what is in the image too and is no instance: crowds, objects without a usable outline."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,7 +1,8 @@
 """The detector that passes on boxes that came with the data."""
 
 import json
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Annotated
 
@@ -38,13 +39,7 @@ def read_boxes(text: str, name: str = "annotations") -> list[GivenBox]:
         ValueError: not such a list, or a box that is not in 0..1 with its left before its right and its top before its
             bottom; names the entry and the cure.
     """
-    try:
-        items = json.loads(text or "[]")
-    except (ValueError, RecursionError) as error:
-        raise ValueError(f"{name} are not JSON ({error}): {_CURE}, or choose another detect.engine") from error
-    if not isinstance(items, list):
-        raise ValueError(f"{name} are a JSON {type(items).__name__}: {_CURE}")
-    given = [item for item in checked(_BOXES, items, name, "boxes") if not item.crowd]
+    given = [item for item in _entries(text, name) if not item.crowd]
     for item in given:
         left, top, right, bottom = item.box
         if min(left, top) < -_SLACK or max(right, bottom) > 1 + _SLACK:
@@ -52,6 +47,30 @@ def read_boxes(text: str, name: str = "annotations") -> list[GivenBox]:
         if left >= right or top >= bottom:
             raise ValueError(f"{name}: the box {item.box} of `{item.phrase}` holds nothing: {_CURE}, in this order")
     return given
+
+
+def phrases_beside(kept: Iterable[str], text: str) -> list[str]:
+    """Phrases of annotated objects that are not among those kept: crowds, and what has no usable outline.
+
+    Args:
+        kept: a phrase for each object that was kept.
+        text: the annotations, as for `read_boxes`.
+
+    Raises:
+        ValueError: not a list of boxes.
+    """
+    annotated = Counter(item.phrase for item in _entries(text, "annotations"))
+    return list((annotated - Counter(kept)).elements())
+
+
+def _entries(text: str, name: str) -> list[GivenBox]:
+    try:
+        items = json.loads(text or "[]")
+    except (ValueError, RecursionError) as error:
+        raise ValueError(f"{name} are not JSON ({error}): {_CURE}, or choose another detect.engine") from error
+    if not isinstance(items, list):
+        raise ValueError(f"{name} are a JSON {type(items).__name__}: {_CURE}")
+    return checked(_BOXES, items, name, "boxes")
 
 
 class AnnotationsDetector:

@@ -72,7 +72,7 @@ class VlmDescriber:
 
         A prompt that names the box is for a model that reads boxes: it sees the image as it is.
         """
-        counts = Counter(item.phrase for item in scene.instances)
+        counts = Counter([*(item.phrase for item in scene.instances), *scene.others])
         for item in scene.instances:
             others = _others(item.phrase, counts[item.phrase] - 1)
             question = self._prompt.format(phrase=item.phrase, others=others, box=format_box(item.box))

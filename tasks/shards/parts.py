@@ -33,6 +33,8 @@ class Loaded:
     image: Image | None = None
     gold: Sequence[GoldMask] = ()
     """The exact masks, where they are known and wanted."""
+    others: Sequence[str] = ()
+    """Phrases of what is in the image and in none of the rows, where that is known and wanted."""
 
     @property
     def pixels(self) -> Image:

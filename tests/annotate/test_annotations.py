@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from simpleseg_core.annotate import CaptionedImage, Detection
-from simpleseg_core.annotate.annotations import AnnotationsDetector
+from simpleseg_core.annotate.annotations import AnnotationsDetector, phrases_beside
 
 IMAGE = np.zeros((4, 4, 3), np.uint8)
 
@@ -60,3 +60,9 @@ def test_no_annotations_are_no_boxes() -> None:
 def test_what_is_no_list_of_boxes_is_refused_with_a_cure(annotations: object, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         _detect(annotations)
+
+
+def test_what_was_annotated_and_not_kept_is_named_as_often_as_it_is_there() -> None:
+    entries = [{"phrase": "dog", "box": [0, 0, 0.5, 1]}] * 3 + [{"phrase": "dog", "box": [0, 0, 0, 0], "crowd": True}]
+    assert phrases_beside(["dog", "dog", "ball"], json.dumps(entries)) == ["dog", "dog"]
+    assert phrases_beside(["dog"], "") == []

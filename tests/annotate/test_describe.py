@@ -1,5 +1,7 @@
 """Descriptions from captions: the phrase, told apart by place or size where others share it."""
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from simpleseg_core.annotate import Annotated, Instance
@@ -14,8 +16,8 @@ def _instance(phrase: str, left: int, top: int, side: int) -> Instance:
     return Instance(phrase, (left / 40, top / 40, (left + side) / 40, (top + side) / 40), mask)
 
 
-def _describe(*instances: Instance) -> list[tuple[str, str]]:
-    (described,) = CaptionDescriber().describe([Annotated(IMAGE, instances)])
+def _describe(*instances: Instance, others: Sequence[str] = ()) -> list[tuple[str, str]]:
+    (described,) = CaptionDescriber().describe([Annotated(IMAGE, instances, others)])
     return [(item.text, item.source) for item in described]
 
 
@@ -39,3 +41,8 @@ def test_a_phrase_that_another_phrase_contains_is_not_unique() -> None:
 def test_what_cannot_be_told_apart_is_marked() -> None:
     same = [_instance("dog", 10, 10, 9), _instance("dog", 10, 11, 9)]
     assert _describe(*same) == [("dog", "ambiguous")] * 2
+
+
+def test_what_is_no_instance_takes_its_name_all_the_same() -> None:
+    described = _describe(_instance("dog", 0, 10, 9), _instance("cat", 20, 20, 9), others=["black dog"])
+    assert described == [("dog", "ambiguous"), ("cat", "caption")]

@@ -1,14 +1,16 @@
 """detect, segment, contour and describe on RefShapes, one after the other: what they write, measure and skip."""
 
+import json
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from simpleseg_core.config import Config
+from simpleseg_core.config import Config, RefShapesConfig
 from simpleseg_core.contract import StageResult
 from simpleseg_core.data.records import BOXES, DESCRIPTIONS, INGEST, MASKS, POLYGONS, read_rows, write_table
 from simpleseg_core.geometry import decode_rle, mask_box, polygons_mask_iou
+from simpleseg_core.refshapes import phrase, scene
 from tests.tasks.annotation_inputs import CHAIN, run_stage, write_refshapes
 
 CONFIG = Config.model_validate({"contour": {"tolerance": 0.02}})
@@ -140,3 +142,19 @@ def test_captions_say_what_html_entities_stand_for(tmp_path: Path) -> None:
         said = row["caption"][row["span_start"] : row["span_end"]].lower()
         assert row["span_start"] < 0 or said.startswith(row["phrase"]), "its plural, if anything"
     assert any(row["span_start"] > 0 for row in boxes)
+
+
+def test_an_annotated_object_without_an_outline_takes_its_name_all_the_same(tmp_path: Path) -> None:
+    write_refshapes(tmp_path / "data" / "images", shards=1, per_shard=1)
+    table = tmp_path / "data" / "images" / "00000.parquet"
+    drawn = scene(RefShapesConfig(), 2, "train", 0)
+    shape = {"phrase": phrase(drawn.objects[0]), "box": list(drawn.objects[0].box)}
+    found = {}
+    for crowd in ([], [{"phrase": shape["phrase"], "box": [0, 0, 0, 0], "crowd": True}]):
+        annotated = {"annotations": json.dumps([shape, *crowd])}
+        write_table([row | annotated for row in read_rows(table, INGEST)], INGEST, table)
+        for name in CHAIN:
+            run_stage(name, tmp_path, CONFIG)
+        (row,) = read_rows(tmp_path / "data" / "descriptions", DESCRIPTIONS)
+        found[len(crowd)] = row["description_source"]
+    assert found == {0: "caption", 1: "ambiguous"}
