@@ -99,6 +99,7 @@ def _show(report: "SetReport", config: ReferringConfig) -> None:
     _list("[red]missing images[/]", report.missing)
     _list("[red]images and outlines that cannot be used[/]", report.broken)
     _list("[yellow]empty outlines, left out[/]", report.empty)
+    _list("[yellow]expressions without words, left out[/]", report.wordless)
     _list("[yellow]boxes outside their image[/]", report.outside)
     out.print()
 

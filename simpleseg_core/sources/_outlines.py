@@ -1,6 +1,7 @@
 """COCO's forms of an outline, checked, as RLE."""
 
 from collections.abc import Mapping, Sequence
+from math import inf
 from numbers import Real
 from pathlib import Path
 from typing import Any
@@ -40,6 +41,18 @@ def outline_rle(outline: Any, width: int, height: int, path: Path, identifier: A
             f"{path}: annotation {identifier}: RLE of size {merged['size']} in an image of {[height, width]}"
         )
     return {"size": [height, width], "counts": merged["counts"].decode("ascii")} if coco_mask.area(merged) else None
+
+
+def may_hold_pixels(outline: Any) -> bool:
+    """Whether an outline is more than two points, as far as a look tells: it is neither drawn nor checked."""
+    return outline is not None and (not isinstance(outline, list) or _numbers(outline) > 2 * 2)
+
+
+def _numbers(part: Any) -> float:
+    """Numbers in nested lists; endless where there are runs."""
+    if isinstance(part, list):
+        return sum(map(_numbers, part))
+    return inf if isinstance(part, Mapping) else 1
 
 
 def _merged(outline: Any, width: int, height: int) -> dict[str, Any] | None:

@@ -55,6 +55,8 @@ class SetReport:
     """Images that cannot be opened or have another size than annotated, and outlines that cannot be read."""
     empty: list[str] = field(default_factory=list)
     """Outlines that hold no pixel; what they mean is left out of training and benchmarks."""
+    wordless: list[str] = field(default_factory=list)
+    """Expressions without words, which are left out too."""
     outside: list[str] = field(default_factory=list)
     """Boxes that pass the border of their image."""
 
@@ -65,7 +67,7 @@ class SetReport:
 
     @property
     def ok(self) -> bool:
-        """Whether the set can be used as it is: empty outlines and boxes outside are only worth knowing."""
+        """Whether the set can be used as it is: what is left out, and boxes outside, are only worth knowing."""
         return not (self.differs or self.missing or self.broken)
 
 
@@ -88,6 +90,7 @@ def check_referring(config: ReferringConfig) -> SetReport:
         _check_picture(image, report)
     report.missing.sort()
     for image in every:
+        report.wordless.extend(f"image {image.key}, ref {each.ref}" for each in image.utterances if not each.text)
         for index, segment in enumerate(image.segments):
             _check_segment(f"image {image.key}, object {index}", image, segment, report)
     return report

@@ -12,7 +12,7 @@ from pydantic import FailFast, TypeAdapter
 from simpleseg_core.config import ReferringConfig
 from simpleseg_core.data.foreign import Flag, Id, Name, Number, Text, check_unique, checked, read_json
 from simpleseg_core.sources._coco_file import AnnotationEntry, CocoFile, check_outlines, read_coco_file
-from simpleseg_core.sources._outlines import outline_rle
+from simpleseg_core.sources._outlines import may_hold_pixels, outline_rle
 from simpleseg_core.sources.coco import image_places
 from simpleseg_core.sources.referring._pickles import load_plain
 from simpleseg_core.sources.referring._sets import AnnotatedObject, ImageFile, ReferringImage, ReferringSet, Utterance
@@ -157,7 +157,7 @@ class _Instances:
     def read(cls, config: ReferringConfig) -> "_Instances":
         cure = f"data.referring: `root` of {config.name} must name the folder that holds it ({_HELP})"
         file = read_coco_file(config.root / "instances.json", cure)
-        check_outlines([each.segmentation for each in file.annotations], file.path)
+        check_outlines([may_hold_pixels(each.segmentation) for each in file.annotations], file.path)
         annotations = {each.id: each for each in file.annotations if each.id is not None}
         return cls(file, image_folder(config), "saiapr-" if config.dataset == "refclef" else "", annotations)
 
@@ -171,7 +171,7 @@ class _Instances:
             for target in ref.targets:
                 if target not in self.annotations:
                     raise ValueError(
-                        f"{refs_file}: `ann_id` {target} is not among the `annotations` of {self.file.path}"
+                        f"{refs_file}: `ann_id` {target!r} is not among the `annotations` of {self.file.path}"
                     )
                 if (image := self.annotations[target].image_id) != ref.image_id:
                     raise ValueError(

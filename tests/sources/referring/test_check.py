@@ -2,6 +2,7 @@
 
 import json
 import pickle
+import re
 from pathlib import Path
 from typing import Any
 
@@ -68,18 +69,20 @@ def test_what_is_wrong_inside_is_found(tmp_path: Path) -> None:
     content = instances(outlines)
     content["annotations"][0]["bbox"] = [50, 4, 20, 12]
     refs = [ref(key, image, key, "val", "dog") for key, (image, _) in outlines.items()]
+    refs[0]["sentences"].append({"sent": " "})
     root = write_refer(tmp_path / "refcoco", refs, content)
     (root / "images" / "COCO_train2014_000000000003.jpg").unlink()
     report = check_referring(ReferringConfig(dataset="refcoco", root=root))
     assert report.outside == ["image 000000000001, object 0 (person): 50, 4, 70, 16"]
     assert report.empty == ["image 000000000001, object 1 (person)"]
+    assert report.wordless == ["image 000000000001, ref 1"]
     assert ["do not add up" in each for each in report.broken] == [True]
     assert [Path(each).name for each in report.missing] == ["COCO_train2014_000000000003.jpg"]
     assert not report.ok
     result = _check(root)
     assert result.exit_code == 1
-    for words in ("missing images: 1", "cannot be used: 1", "empty outlines, left out: 1", "outside their image: 1"):
-        assert words in result.output
+    for words in ("missing images", "cannot be used", "empty outlines", "without words", "outside their image"):
+        assert re.search(f"{words}.*: 1\n", result.output)
 
 
 def test_images_that_do_not_fit_their_annotations_are_found(tmp_path: Path) -> None:

@@ -299,8 +299,9 @@ def test_images_of_reasonseg_may_be_of_every_kind_that_is_read(tmp_path: Path, n
     assert check_referring(config).ok
 
 
-def test_a_referring_set_of_boxes_only_says_so(tmp_path: Path) -> None:
-    write_refer(tmp_path, [ref(1, 1, 1, "val", "dog")], instances({1: (1, []), 2: (2, None)}))
+@pytest.mark.parametrize("nothing", [[], [[]], [[2, 2, 9, 9]], [[[2, 2], [9, 9]]]])
+def test_a_referring_set_of_boxes_only_says_so(tmp_path: Path, nothing: object) -> None:
+    write_refer(tmp_path, [ref(1, 1, 1, "val", "dog")], instances({1: (1, nothing), 2: (2, None)}))
     with pytest.raises(ValueError, match=r"instances\.json: no annotation has an outline in `segmentation`"):
         read_referring(ReferringConfig(dataset="refcoco", root=tmp_path))
 
