@@ -111,6 +111,8 @@ def test_scores_of_another_configuration_are_no_headline(workspace: Workspace, m
     ended = client.get_run(str(part.mlflow_run)).data
     assert "rl/refshapes/val/giou" not in ended.metrics
     assert ended.tags["simpleseg.results"] == "stale: contour: contour.tolerance: 0.02 -> 0.2"
+    nothing = pipeline(PipelineParams(until="ingest"))
+    assert (nothing.mlflow_run, nothing.stale) == (None, part.stale)
 
 
 def test_a_file_that_is_not_there_changes_and_costs_nothing(workspace: Workspace) -> None:

@@ -10,6 +10,7 @@ from simpleseg_core.config import Config, DatasetConfig, EvaluateConfig
 from simpleseg_core.grammar import parse_polygons
 from simpleseg_core.rollout import Completion
 from simpleseg_core.rollout._transformers import TransformersEngine
+from simpleseg_core.viz import TRUTH_COLOUR
 from tasks.predict import predict_image
 from tests.tiny import TINY
 
@@ -56,14 +57,17 @@ def test_an_answer_is_read_in_the_style_that_was_asked_for(
 @pytest.mark.parametrize(
     ("point", "box", "said"), [((0.25, 0.5), None, "250,500"), (None, (0.1, 0.2, 0.3, 0.4), "100,200,300,400")]
 )
-def test_a_place_can_be_asked_for(
+def test_a_place_can_be_asked_for_and_is_drawn(
     image: Path,
     tiny_checkpoint: Path,
     point: tuple[float, ...] | None,
     box: tuple[float, ...] | None,
     said: str,
 ) -> None:
-    assert said in predict_image(image, "", point, box, tiny_checkpoint, CONFIG).question
+    Image.new("RGB", (64, 48)).save(image)
+    found = predict_image(image, "", point, box, tiny_checkpoint, CONFIG)
+    assert said in found.question
+    assert (np.abs(found.overlay.astype(int) - TRUTH_COLOUR).max(-1) < 64).any()
 
 
 def test_a_file_that_is_no_image_is_named(tmp_path: Path, tiny_checkpoint: Path) -> None:
