@@ -1,6 +1,7 @@
 """MLflow's database in a file: whether it can be used, and artifacts that follow a copied or moved working copy."""
 
 import logging
+import os
 import sqlite3
 from contextlib import closing
 from pathlib import Path
@@ -14,13 +15,17 @@ _PLACES = (("experiments", "artifact_location"), ("runs", "artifact_uri"), ("log
 
 
 def check_usable(uri: str) -> None:
-    """Look into a SQLite store before MLflow does, which tries a locked or damaged one for minutes.
+    """Look into a SQLite store before MLflow does, which tries for minutes what is locked, damaged or not to be made.
 
     Raises:
-        ValueError: another program holds it, or it is damaged; the message says how to mend it.
+        ValueError: another program holds it, it is damaged, or cannot be made; the message says how to mend it.
     """
     file = Path(uri.removeprefix("sqlite:///"))
-    if not uri.startswith("sqlite:///") or not file.exists():
+    if not uri.startswith("sqlite:///"):
+        return
+    if not file.exists():
+        if file.parent.exists() and not os.access(file.parent, os.W_OK):
+            raise ValueError(f"{file} cannot be made: make {file.parent} writable")
         return
     try:
         with closing(sqlite3.connect(file, timeout=_PATIENCE_S, isolation_level=None)) as database:
