@@ -101,7 +101,7 @@ def pipeline(params: PipelineParams = PipelineParams()) -> PipelineResult:  # no
         if not plan.work:
             _send_kept(plan)
             cached = tuple(_cached(name) for name in chosen)
-            return _report(plan, PipelineResult(cached, None, stale_results(plan.stale, graph)))
+            return _report(plan, PipelineResult(cached, None, _stale(plan, plan.stale)))
         check_models(config, plan.work)
         return _run(plan)
 
@@ -164,8 +164,13 @@ def _run(plan: _Plan) -> PipelineResult:
                 ended.append(_bring_up_to_date(plan, name, environment, tuple(why or ["asked for"])))
             else:
                 ended.append(_cached(name))
-        stale = stale_results(freshness(plan.workspace, plan.config, plan.graph), plan.graph)
+        stale = _stale(plan, freshness(plan.workspace, plan.config, plan.graph))
     return _report(plan, PipelineResult(tuple(ended), parent or None, stale))
+
+
+def _stale(plan: _Plan, found: Freshness) -> tuple[str, ...]:
+    """Why the scores that lie in the working copy are not those of this configuration; nothing where there are none."""
+    return stale_results(found, plan.graph) if headline_metrics(plan.workspace) else ()
 
 
 def _bring_up_to_date(plan: _Plan, name: str, environment: dict[str, str], why: tuple[str, ...]) -> StageOutcome:

@@ -100,6 +100,7 @@ def test_going_back_to_earlier_settings_costs_nothing(workspace: Workspace) -> N
 
 def test_scores_of_another_configuration_are_no_headline(workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("tasks.runs.freshness._RESULTS", "contour")  # as if it wrote the scores
+    assert pipeline(PipelineParams(until="ingest")).stale == (), "there are none yet"
     workspace.final_metrics.parent.mkdir(exist_ok=True)
     workspace.final_metrics.write_text('{"rl": {"refshapes/val": {"giou": {"value": 70.9, "low": 69, "high": 72}}}}')
     fresh = pipeline()
