@@ -21,6 +21,7 @@ from simpleseg_core.instructions.compose import (
 )
 from simpleseg_core.instructions.leakage import LeakageFilter
 from simpleseg_core.instructions.tokens import TokenCounter, answer_counter
+from simpleseg_core.names import did_you_mean
 from simpleseg_core.sources import Gold, Images, source
 from simpleseg_core.sources.annotations import annotation_images
 from simpleseg_core.sources.referring import read_referring, referring_gold
@@ -62,8 +63,8 @@ def _sources(config: Config) -> list[SourceName]:
     known = {*sets, _USUAL, own, "annotations"}
     if unknown := sorted(set(weights) - known):
         raise ValueError(
-            f"dataset.source_weights names {', '.join(unknown)}, but the sources are {', '.join(sorted(known))}: "
-            "add the set to data.referring, or leave the weight out"
+            f"dataset.source_weights names {', '.join(unknown)}{did_you_mean(unknown[0], known)}: the sources are "
+            f"{', '.join(sorted(known))}; add the set to data.referring, or leave the weight out"
         )
     return [name for name in dict.fromkeys((_USUAL, own)) if weights.get(name, 0) > 0] if sets else [own]
 

@@ -16,6 +16,7 @@ from simpleseg_core.annotate.boxes import box_iou
 from simpleseg_core.annotate.describe import CaptionDescriber
 from simpleseg_core.config import DescribeConfig
 from simpleseg_core.grammar import format_box
+from simpleseg_core.names import did_you_mean
 from simpleseg_core.rollout import Request, Rollout, Sampling, describer_settings, vllm_engine
 
 _CONTEXT = 0.5
@@ -108,7 +109,8 @@ def read_prompt(name: str) -> str:
     folder = resources.files("simpleseg_core.annotate") / "prompts"
     if not re.fullmatch(r"\w+", name) or not (folder / f"{name}.txt").is_file():
         names = sorted(entry.name.removesuffix(".txt") for entry in folder.iterdir() if entry.name.endswith(".txt"))
-        raise ValueError(f"describe.prompt: no prompt {name!r}: choose one of {', '.join(names)}")
+        meant = did_you_mean(name, names)
+        raise ValueError(f"describe.prompt: no prompt {name!r}{meant}: choose one of {', '.join(names)}")
     return (folder / f"{name}.txt").read_text(encoding="utf-8").strip()
 
 

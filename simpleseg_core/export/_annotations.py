@@ -17,6 +17,7 @@ from simpleseg_core.data.outlines import row_polygons, row_rle
 from simpleseg_core.data.records import DESCRIPTIONS, POLYGONS, read_rows
 from simpleseg_core.files import replacing
 from simpleseg_core.geometry import GRID, mask_to_polygons
+from simpleseg_core.names import did_you_mean
 
 Row = dict[str, Any]
 Place = Callable[["AnnotatedImage"], str]
@@ -74,7 +75,8 @@ class Annotations:
             FileNotFoundError: nothing is annotated there.
         """
         if source is not None and source not in _SOURCES:
-            raise ValueError(f"no annotations called {source!r}: choose one of {', '.join(_SOURCES)}")
+            meant = did_you_mean(source, _SOURCES)
+            raise ValueError(f"no annotations called {source!r}{meant}: choose one of {', '.join(_SOURCES)}")
         for name in _SOURCES if source is None else [source]:
             if tables := tuple(sorted((data / name).glob("[0-9]*.parquet"))):
                 return cls(data, tables, _SOURCES[name], all_images)

@@ -14,6 +14,7 @@ from simpleseg_core.fetch._parquet import UnreadableError, open_table, read_batc
 from simpleseg_core.fetch._places import place
 from simpleseg_core.fetch._schemas import ADAPTERS, METADATA
 from simpleseg_core.fetch._values import HASH_KINDS, Column
+from simpleseg_core.names import did_you_mean
 
 _TABLE_ROWS, _TABLE_BYTES = 16_384, 32 * 2**20
 """What is handed on at once: so many rows, or fewer of so many bytes."""
@@ -99,8 +100,11 @@ def _choose_columns(schema: pa.Schema, config: WebConfig, file: str) -> dict[str
     known = {common: tuple(options) for common, options in ADAPTERS[config.schema_name].columns.items()}
     known |= {common: (column,) for common, column in config.columns.items()}
     if unknown := sorted(set(known) - set(METADATA.names) | set(known) & _OURS):
-        names = ", ".join(name for name in METADATA.names if name not in _OURS)
-        raise ValueError(f"data.web.columns: {unknown[0]} is none of the names that can be mapped: {names}")
+        names = [name for name in METADATA.names if name not in _OURS]
+        raise ValueError(
+            f"data.web.columns: {unknown[0]} is none of the names that can be mapped"
+            f"{did_you_mean(unknown[0], names)}: {', '.join(names)}"
+        )
     found = {
         common: _find_column(schema.names, options, common, file, exact=common in config.columns)
         for common, options in known.items()

@@ -17,6 +17,7 @@ from ruamel.yaml.error import YAMLError
 
 from simpleseg_core.config.files import changes, read_yaml
 from simpleseg_core.files import read_state
+from simpleseg_core.names import did_you_mean
 from tasks.runs.processes import is_alive, own_environment, stop_tree
 from tasks.runs.workspace import Workspace
 
@@ -72,7 +73,9 @@ class Graph:
         """
         for name in (first, last):
             if name is not None and name not in self.upstream:
-                raise ValueError(f"no stage {name!r}: choose one of {', '.join(self.upstream)}")
+                raise ValueError(
+                    f"no stage {name!r}{did_you_mean(name, self.upstream)}: choose one of {', '.join(self.upstream)}"
+                )
         after = self._after(first) if first else set(self.upstream)
         before = self._before(last) if last else set(self.upstream)
         if not after & before:

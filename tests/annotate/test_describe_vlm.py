@@ -132,3 +132,5 @@ def test_only_plain_noun_phrases_are_usable(answer: str, phrase: str | None) -> 
 def test_an_unknown_prompt_is_refused_with_the_names_there_are(name: str) -> None:
     with pytest.raises(ValueError, match=r"describe\.prompt: no prompt .*: choose one of describe_v1, grounded_v1"):
         read_prompt(name)
+    with pytest.raises(ValueError, match="did you mean `grounded_v1`"):
+        read_prompt("grounded_v2")

@@ -179,7 +179,13 @@ def test_polygons_will_do_where_nothing_is_described(data: Path, rows: list[Row]
 
 
 @pytest.mark.parametrize(
-    ("source", "said"), [(None, "until describe"), ("polygons", "until contour"), ("boxes", "choose one of")]
+    ("source", "said"),
+    [
+        (None, "until describe"),
+        ("polygons", "until contour"),
+        ("boxes", "choose one of"),
+        ("polygon", "did you mean `polygons`"),
+    ],
 )
 def test_without_annotations_the_stage_that_makes_them_is_named(tmp_path: Path, source: str | None, said: str) -> None:
     with pytest.raises((FileNotFoundError, ValueError), match=said):

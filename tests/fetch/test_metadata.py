@@ -131,6 +131,7 @@ def test_any_file_system_will_do(tmp_path: Path) -> None:
         (LAION | {"TEXT": b"caf\xe9"}, {}, "column TEXT has .* but `text` is UTF-8 text"),
         (LAION | {"url": URL}, {}, "2 columns for `url`: URL, url"),
         (LAION, {"columns": {"image": "LICENSE"}}, "data.web.columns: image is none of the names"),
+        (LAION, {"columns": {"licence": "LICENSE"}}, "did you mean `license`"),
         (LAION | {"kind": "crc32"}, {"columns": {"hash_kind": "kind"}}, "column kind has 'crc32'"),
         (LAION | {"md5": "ab"}, {"columns": {"hash": "md5"}}, "column md5 .* of no known kind: .* as `hash_kind` in"),
     ],

@@ -263,7 +263,7 @@ def test_what_is_missing_is_said_before_anything_is_written(sets: Path, tmp_path
     with pytest.raises(FileNotFoundError, match=r"000002\.jpg: no such image; 2 of 5 images .* `simpleseg data check`"):
         _run(tmp_path, _config(tmp_path / "broken", "refcoco"))
     assert not (tmp_path / "data" / "dataset").exists()
-    with pytest.raises(ValueError, match=r"dataset\.source_weights names refcocog, but the sources are annotations"):
+    with pytest.raises(ValueError, match=r"names refcocog, did you mean `refcoco`\?: the sources are annotations"):
         _run(tmp_path, _config(sets, "refcoco", source_weights={"refcocog": 2}))
 
 

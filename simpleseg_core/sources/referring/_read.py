@@ -1,6 +1,7 @@
 """One door to all readers."""
 
 from simpleseg_core.config import ReferringConfig
+from simpleseg_core.names import did_you_mean
 from simpleseg_core.sources.referring._reasonseg import read_reasonseg
 from simpleseg_core.sources.referring._refcocom import read_refcocom
 from simpleseg_core.sources.referring._refer import read_refer
@@ -27,7 +28,8 @@ def read_referring(config: ReferringConfig) -> ReferringSet:
             found = read_refer(config)
     if unknown := sorted(set(config.benchmarks or ()) - set(found.splits)):
         raise ValueError(
-            f"data.referring: {config.name} has no split {', '.join(unknown)} to evaluate on: "
+            f"data.referring: {config.name} has no split {', '.join(unknown)} to evaluate on"
+            f"{did_you_mean(unknown[0], found.splits)}: "
             f"set `benchmarks` to some of {', '.join(sorted(found.splits))}"
         )
     return found

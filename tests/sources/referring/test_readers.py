@@ -442,8 +442,13 @@ def test_a_missing_annotation_file_is_named(tmp_path: Path) -> None:
 
 def test_a_split_that_is_not_there_cannot_be_evaluated_on(tmp_path: Path) -> None:
     config = ReferringConfig(dataset="refcoco", root=small_refcoco(tmp_path), benchmarks=("val", "test"))
-    with pytest.raises(ValueError, match=r"refcoco has no split test to evaluate on: .* testA, testB, train, val"):
+    with pytest.raises(
+        ValueError,
+        match=r"refcoco has no split test to evaluate on, did you mean `testB`.: .* testA, testB, train, val",
+    ):
         read_referring(config)
+    with pytest.raises(ValueError, match="did you mean `testA`"):
+        read_referring(config.model_copy(update={"benchmarks": ("tetsA",)}))
 
 
 @pytest.mark.parametrize(("dataset", "split_by"), [("refcoco+", "umd"), ("grefcoco", "google"), ("reasonseg", "unc")])

@@ -84,6 +84,8 @@ def test_a_range_that_leads_nowhere_is_refused() -> None:
         graph.between("b", "a")
     with pytest.raises(ValueError, match="no stage 'x': choose one of a, b, c"):
         graph.between("x", None)
+    with pytest.raises(ValueError, match="no stage 'contuor', did you mean `contour`"):
+        Graph({"ingest": (), "contour": ("ingest",)}).between("contuor", None)
 
 
 def test_stages_that_wait_for_each_other_are_refused(workspace: Workspace) -> None:
