@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from simpleseg_core.data.records import ROW_GROUP, check_columns
+from simpleseg_core.data.records import ROW_GROUP, check_columns, naming_damage
 from simpleseg_core.files import replacing
 
 _MADE_FROM = b"made_from"
@@ -73,11 +73,10 @@ class MappedRows(Sequence[dict[str, Any]]):
         return file
 
     def _write(self) -> None:
-        try:
-            parquet = pq.ParquetFile(self._table)
-        except pa.ArrowInvalid as error:
-            cure = "delete it and run its stage again"
-            raise ValueError(f"{self._table}: not a readable parquet file ({error}); {cure}") from error
+        with naming_damage(self._table):
+            self._copy_from(pq.ParquetFile(self._table))
+
+    def _copy_from(self, parquet: pq.ParquetFile) -> None:
         check_columns(self._table, parquet.schema_arrow, self._schema)
         schema = self._schema.with_metadata({_MADE_FROM: self._mark()})
         with replacing(self._copy) as partial, pa.ipc.new_file(str(partial), schema) as writer:

@@ -5,7 +5,8 @@ Boxes and points are normalised to [0, 1] on pixel edges (x right, y down); boxe
 (`rle_counts`, with `height` and `width` in pixels).
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -178,7 +179,7 @@ def read_rows(path: Path, schema: pa.Schema) -> list[dict[str, Any]]:
 
     Raises:
         FileNotFoundError: nothing there; the message names the stage order.
-        ValueError: a column of the schema is missing.
+        ValueError: a column of the schema is missing, or a file is damaged.
     """
     files = [path] if path.is_file() else sorted(path.glob("*.parquet"))
     if not files:
@@ -201,11 +202,23 @@ def check_columns(file: Path, found: pa.Schema, schema: pa.Schema) -> None:
         )
 
 
-def _read_file(file: Path, schema: pa.Schema) -> list[dict[str, Any]]:
+@contextmanager
+def naming_damage(file: Path) -> Iterator[None]:
+    """Where a table that is read is damaged, a ValueError that names it: Arrow raises this or that, often nameless."""
     try:
+        yield
+    except (pa.ArrowException, OSError) as error:
+        if isinstance(error, OSError) and error.errno is not None:  # of the disk
+            raise
+        reason = str(error).partition("\n")[0]
+        raise ValueError(
+            f"{file}: not a readable parquet file ({reason}); delete it and run its stage again"
+        ) from error
+
+
+def _read_file(file: Path, schema: pa.Schema) -> list[dict[str, Any]]:
+    with naming_damage(file):
         table = pq.read_table(file)
-    except pa.ArrowInvalid as error:
-        raise ValueError(f"{file}: not a readable parquet file ({error}); delete it and run its stage again") from error
     check_columns(file, table.schema, schema)
     rows: list[dict[str, Any]] = table.select(schema.names).to_pylist()
     return rows

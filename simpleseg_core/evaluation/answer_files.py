@@ -154,7 +154,7 @@ def _read(file: Path) -> list[Any]:
                 found = [json.loads(line) for line in read_text(file).splitlines() if line.strip()]
             case _:
                 found = read_json(file, _CURE)
-    except (pa.ArrowException, ValueError) as error:
+    except (pa.ArrowException, OSError, ValueError) as error:
         raise ValueError(f"{file}: damaged ({error}); {_CURE}") from error
     if not isinstance(found, list):
         raise ValueError(f"{file}: a list of rows is expected; {_CURE}")

@@ -163,7 +163,7 @@ def _finished(output: Path, mark: str) -> Counts | None:
         return None
     try:
         metadata = pq.read_schema(output).metadata or {}
-    except pa.ArrowInvalid:
+    except (pa.ArrowException, OSError):
         return None
     if metadata.get(_MARK) != mark.encode():
         return None

@@ -75,7 +75,7 @@ def _read(file: Path) -> Iterator[ReferringImage]:
     try:
         parquet = pq.ParquetFile(file)
         groups = [parquet.read_row_group(i, columns=_COLUMNS).to_pylist() for i in range(parquet.num_row_groups)]
-    except pa.ArrowException as error:
+    except (pa.ArrowException, OSError) as error:
         raise ValueError(f"{file}: not a readable parquet file ({error}); get it anew") from error
     for group, rows in enumerate(groups):
         found = checked(_ROWS, rows, file, f"row group {group}")

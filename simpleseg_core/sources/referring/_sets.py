@@ -64,7 +64,7 @@ class ParquetImage:
         """The encoded bytes; ValueError where the row has none."""
         try:
             data = _row_group(self.path, self.group)[self.row].as_py()["bytes"]
-        except (pa.ArrowException, IndexError, KeyError, TypeError):  # no such column, or null
+        except (pa.ArrowException, OSError, IndexError, KeyError, TypeError):  # damage, no such column, or null
             data = None
         if not isinstance(data, bytes):
             raise ValueError(f"{self}: no image in it (`image.bytes`); get the file anew")
