@@ -72,7 +72,12 @@ def _base(config: Config) -> None:
     _check_model(name, "model.base")
     if not file.is_file():
         return
-    kind = str(read_state(file).get("model_type"))
+    about = read_state(file)
+    if "quantization_config" in about:
+        raise ValueError(
+            f"model.base {name}: its weights are quantised, and cannot be trained: name the model they are of"
+        )
+    kind = str(about.get("model_type"))
     try:
         found = architecture_of(kind)
     except ValueError as error:

@@ -18,14 +18,15 @@ def test_a_model_that_can_be_trained_is_let_through(tiny_checkpoint: Path) -> No
 
 
 @pytest.mark.parametrize(
-    ("kind", "said"),
+    ("about", "said"),
     [
-        ("bert", "a model of type 'bert' cannot be trained, only"),
-        ("kimi_vl", "of type kimi_vl, and model.architecture"),
+        ({"model_type": "bert"}, "a model of type 'bert' cannot be trained, only"),
+        ({"model_type": "kimi_vl"}, "of type kimi_vl, and model.architecture"),
+        ({"model_type": "qwen2_5_vl", "quantization_config": {"quant_method": "awq"}}, "its weights are quantised"),
     ],
 )
-def test_a_model_that_cannot_be_trained_is_refused_by_name(tmp_path: Path, kind: str, said: str) -> None:
-    (tmp_path / "config.json").write_text(json.dumps({"model_type": kind}))
+def test_a_model_that_cannot_be_trained_is_refused_by_name(tmp_path: Path, about: dict[str, object], said: str) -> None:
+    (tmp_path / "config.json").write_text(json.dumps(about))
     with pytest.raises(ValueError, match=r"^model\.base /.*") as error:
         check_inputs(_config(tmp_path), ["pretrain"])
     assert said in str(error.value)
