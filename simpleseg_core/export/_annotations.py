@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from html import unescape
 from io import BytesIO
 from pathlib import Path
 from typing import Any, Protocol, Self
@@ -14,7 +15,7 @@ from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
 from simpleseg_core.data.outlines import row_polygons, row_rle
-from simpleseg_core.data.records import DESCRIPTIONS, POLYGONS, read_rows
+from simpleseg_core.data.records import DESCRIPTIONS, POLYGONS, naming_damage, read_rows
 from simpleseg_core.files import replacing
 from simpleseg_core.geometry import GRID, mask_to_polygons
 from simpleseg_core.names import did_you_mean
@@ -130,12 +131,13 @@ class Annotations:
         table = self.data / Path(shard).with_suffix(".parquet")
         if not shard or not table.is_file():
             return {}
-        rows: list[Row] = pq.read_table(table, columns=_ORIGIN).to_pylist()
+        with naming_damage(table):
+            rows: list[Row] = pq.read_table(table, columns=_ORIGIN).to_pylist()
         return {(row["shard"], row["image"]): row for row in rows if row["image"]}
 
 
 def _image(origin: Mapping[str, Any], rows: list[Row]) -> AnnotatedImage:
-    known = rows[0] | {"text": rows[0]["caption"]} if rows else origin
+    known = rows[0] | {"text": rows[0]["caption"]} if rows else {**origin, "text": unescape(origin["text"] or "")}
     return AnnotatedImage(
         key=known["image"],
         shard=known["shard"],

@@ -140,7 +140,12 @@ def _inspect(image: OwnImage, limits: IngestConfig, result: OwnShards) -> Decode
     except ValueError as error:
         result.refused[image.key] = str(error)
     except Refused as refused:
-        result.refused[image.key] = f"{refused.status.replace('_', ' ')}: {refused.detail}"
+        cure = (
+            f"; {suffix} is not read: save it as JPEG or PNG"
+            if (suffix := image.path.suffix.lower()) in _UNREAD
+            else ""
+        )
+        result.refused[image.key] = f"{refused.status.replace('_', ' ')}: {refused.detail}{cure}"
     except OSError as error:
         result.refused[image.key] = str(error)
     return None

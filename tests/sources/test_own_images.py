@@ -69,6 +69,7 @@ def test_every_name_of_a_jpeg_is_known_and_images_that_cannot_be_read_are_named(
     assert written.images == 3
     assert list(written.refused) == ["d", "e", "f"]
     assert all(written.refused[key].startswith("not an image") for key in "de")
+    assert written.refused["d"].endswith("; .heic is not read: save it as JPEG or PNG")
     assert "No such file" in written.refused["f"]
 
 
