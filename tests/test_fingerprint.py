@@ -17,10 +17,10 @@ OPERATIONAL = {
     "describe": "runner workers device_hour_price batch_size kv_cache_mib gpu_memory_utilization",
     "model": "attention",
     "pretrain": "micro_batch_size strategy reshard gradient_sync reduce_dtype workers threads gradient_checkpointing "
-    "loss_chunk max_length packing log_every checkpoint_every probe_every noise_every loader_workers "
+    "loss_chunk max_length packing log_every checkpoint_every probe_every noise_every loader_workers stall_s "
     "max_failures",
     "sft": "micro_batch_size strategy reshard gradient_sync reduce_dtype workers threads gradient_checkpointing "
-    "loss_chunk max_length packing log_every checkpoint_every probe_every noise_every loader_workers "
+    "loss_chunk max_length packing log_every checkpoint_every probe_every noise_every loader_workers stall_s "
     "max_failures",
     "rl": "micro_batch_size images_at_once placement trainer_workers trainer_threads timeout_s "
     "max_replacements checkpoint_every probe_every noise_every "

@@ -151,10 +151,14 @@ class TrainConfig(Section):
     curriculum: tuple[Phase, ...] = ()
     """Set: train on fresh RefShapes scenes, phase by phase, instead of the dataset stage's files (how the base
     checkpoint is made)."""
-    loader_workers: Operational[int] = Field(0, ge=0, le=10_000)
-    """Processes that prepare batches; 0 prepares them in the training process."""
+    loader_workers: Operational[int | None] = Field(None, ge=0, le=10_000)
+    """Processes of each worker that prepare batches; 0 prepares them in the training process. Unset: one for each core
+    but one that the workers and their threads leave, up to 4."""
     max_failures: Operational[int] = Field(3, ge=0)
     """How often a run may lose a worker and go on from its newest checkpoint."""
+    stall_s: Operational[float] = Field(1800.0, gt=0, le=604_800)
+    """Longest that a worker may take to start, for a step, or to save: one that takes longer is said to hang, with the
+    place, and counts as lost."""
 
     @model_validator(mode="after")
     def _batches_divide(self) -> "TrainConfig":

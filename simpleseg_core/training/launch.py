@@ -1,5 +1,6 @@
 """Starting a supervised run on Ray Train and following it from the stage's process."""
 
+import logging
 from dataclasses import replace
 from typing import Any
 
@@ -9,7 +10,10 @@ from simpleseg_core.environment import worker_env
 from simpleseg_core.ray_session import ray_session
 from simpleseg_core.training.events import follow
 from simpleseg_core.training.failures import fault_file, saving_on_sigterm, stop_file, telling_faults
+from simpleseg_core.training.heartbeat import heartbeat, watching
 from simpleseg_core.training.run import SupervisedRun
+
+_log = logging.getLogger(__name__)
 
 
 def launch(run: SupervisedRun, config: Config, context: Context) -> None:
@@ -26,7 +30,13 @@ def launch(run: SupervisedRun, config: Config, context: Context) -> None:
 
     journal = context.journal
     absolute = replace(run, output=run.output.absolute(), work=run.work.absolute(), journal=journal)
-    with ray_session(config.ray) as session, follow(journal, context.progress), saving_on_sigterm(absolute.work):
+    patience = run.train.workers, run.train.stall_s
+    with (
+        ray_session(config.ray) as session,
+        follow(journal, context.progress),
+        saving_on_sigterm(absolute.work),
+        watching(run.name, absolute.work, *patience, _log.warning),
+    ):
         session.check_room(f"{run.name}.workers", run.train.workers)
         trainer = TorchTrainer(
             _worker,
@@ -69,5 +79,6 @@ def _worker(parameters: dict[str, Any]) -> None:
         return  # this is another attempt at what cannot succeed
     torch.set_num_threads(run.train.threads)
     context = get_context()
-    with telling_faults(run):
-        train(run, device_of_worker(), context.get_world_rank(), context.get_world_size())
+    rank, size = context.get_world_rank(), context.get_world_size()
+    with telling_faults(run), heartbeat(run.work, rank, run.train.stall_s) as beat:
+        train(run, device_of_worker(), rank, size, beat)

@@ -4,6 +4,7 @@ Shapes: B conversations of a micro-batch, T tokens of the longest, L learned tok
 inputs but the pixels are (B, T); the label at t is predicted at t - 1, so both lose an end.
 """
 
+import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict, astuple
@@ -14,6 +15,7 @@ import torch.distributed as dist
 from torch.utils.data import DataLoader, Dataset
 from transformers import PreTrainedModel, ProcessorMixin
 
+from simpleseg_core.config import TrainConfig
 from simpleseg_core.journal import Journal
 from simpleseg_core.models.architectures import architecture
 from simpleseg_core.models.loading import DTYPES, save_checkpoint
@@ -23,6 +25,7 @@ from simpleseg_core.training.checkpoint import Checkpoints
 from simpleseg_core.training.collate import IGNORE, Batch, Collator
 from simpleseg_core.training.failures import stop_file
 from simpleseg_core.training.finite import require_finite
+from simpleseg_core.training.heartbeat import Beat
 from simpleseg_core.training.held_out import Share, held_out_giou, held_out_loss
 from simpleseg_core.training.loss import answer_losses
 from simpleseg_core.training.noise import GradientNoise
@@ -36,11 +39,24 @@ from simpleseg_core.training.schedule import is_due, learning_rate
 from simpleseg_core.training.state import gather_learned, gather_state, gather_weights, spread_learned, spread_state
 from simpleseg_core.training.throughput import Sizes, Throughput, Work
 
+_MOST_LOADERS = 4
+"""Chosen by itself: more help where images are large and steps short, and each holds memory."""
 
-def train(run: SupervisedRun, device: torch.device, rank: int = 0, world_size: int = 1) -> None:
-    """Train to `run.steps` from the newest checkpoint of the same run, if there is one, and write the HF checkpoint."""
+
+def train(
+    run: SupervisedRun,
+    device: torch.device,
+    rank: int = 0,
+    world_size: int = 1,
+    beat: Beat = lambda step, doing: None,
+) -> None:
+    """Train to `run.steps` from the newest checkpoint of the same run, if there is one, and write the HF checkpoint.
+
+    Args:
+        beat: told what comes next, with the step.
+    """
     torch.manual_seed(run.seed + rank)
-    _Worker(run, *placed(run, device, world_size), device, rank, world_size).run()
+    _Worker(run, *placed(run, device, world_size), device, rank, world_size, beat).run()
 
 
 class _Worker:
@@ -54,7 +70,9 @@ class _Worker:
         device: torch.device,
         rank: int,
         world_size: int,
+        beat: Beat,
     ) -> None:
+        self._beat = beat
         self._run, self._model, self._processor, self._device = run, model, processor, device
         self._rank, self._world_size = rank, world_size
         self._optimizer = build_optimizer(model, run.train.optimizer, self._rate)
@@ -77,14 +95,18 @@ class _Worker:
             self._events.begin(start, self._run.steps, self._run.name)
         arriving = self._throughput.waiting(self._batches(start))
         for step, batches in zip(range(start, self._run.steps), arriving, strict=True):
+            self._beat(step + 1, "learning")
             stopped = self._step(step, batches)
             is_last = step + 1 == self._run.steps
             if not is_last and (stopped or is_due(step, self._run.train.checkpoint_every)):
+                self._beat(step + 1, "saving the state")
                 self._save_state(step + 1)
             if self._evaluate(step + 1):
                 break
             if stopped and not is_last:
                 return
+            self._beat(step + 2, "waiting for its batches")
+        self._beat(self._run.steps, "saving the model")
         self._save_model()
 
     def _batches(self, start: int) -> Iterator[Sequence[Batch]]:
@@ -104,7 +126,7 @@ class _Worker:
             cast(Dataset[Any], steps),
             sampler=range(start, self._run.steps),
             batch_size=None,
-            num_workers=train.loader_workers,
+            num_workers=loaders(train, self._world_size),
         )
         return iter(loader)
 
@@ -187,6 +209,7 @@ class _Worker:
         config, held = self._run.train.held_out, self._run.held_out
         if not (config and held and (is_due(step - 1, config.every) or step == self._run.steps)):
             return False
+        self._beat(step, "measuring what is held out")
         self._model.eval()
         with self._autocast():
             measured = self._measure(held)
@@ -262,6 +285,14 @@ class _Worker:
             if self._best:
                 self._best.clear()
             stop_file(self._run.work).unlink(missing_ok=True)  # too late
+
+
+def loaders(train: TrainConfig, world_size: int) -> int:
+    """Processes of one worker that prepare batches, where the machine has `world_size` workers."""
+    if train.loader_workers is not None:
+        return train.loader_workers
+    spare = len(os.sched_getaffinity(0)) // world_size - train.threads - 1  # which feeds the device
+    return min(max(spare, 0), _MOST_LOADERS)
 
 
 def _mask(inputs: Mapping[str, torch.Tensor]) -> torch.Tensor:

@@ -16,7 +16,7 @@ from simpleseg_core.journal import Journal
 from simpleseg_core.models.loading import load_model, load_processor
 from simpleseg_core.training.run import SupervisedRun
 from simpleseg_core.training.samples import Conversation, SceneStream
-from simpleseg_core.training.supervised import train
+from simpleseg_core.training.supervised import loaders, train
 from tests.tiny import TINY, FourColours, losses
 
 CPU = torch.device("cpu")
@@ -49,6 +49,27 @@ def test_the_loss_falls_and_the_model_can_be_loaded(run: SupervisedRun) -> None:
     assert logged[8] < 0.7 * logged[1]
     assert load_model(run.output, TINY).num_parameters() > 0
     assert load_processor(run.output, TINY).tokenizer.decode([1])
+
+
+def test_batches_prepared_in_other_processes_teach_the_same(run: SupervisedRun, tmp_path: Path) -> None:
+    train(run, CPU)
+    helped = run.train.model_copy(update={"loader_workers": 2})
+    other = replace(run, train=helped, output=tmp_path / "other", work=tmp_path / "elsewhere")
+    train(other, CPU)
+    assert losses(other) == losses(run)
+    assert (other.output / "model.safetensors").read_bytes() == (run.output / "model.safetensors").read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("cores", "world_size", "threads", "count"),
+    [(2, 1, 2, 0), (4, 1, 2, 1), (96, 8, 8, 3), (192, 8, 8, 4), (1, 2, 1, 0)],
+)
+def test_cores_that_are_left_prepare_batches(
+    run: SupervisedRun, monkeypatch: pytest.MonkeyPatch, cores: int, world_size: int, threads: int, count: int
+) -> None:
+    monkeypatch.setattr("os.sched_getaffinity", lambda process: set(range(cores)))
+    assert loaders(run.train.model_copy(update={"threads": threads}), world_size) == count
+    assert loaders(run.train.model_copy(update={"loader_workers": 7}), world_size) == 7
 
 
 class Killed(Exception):
