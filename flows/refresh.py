@@ -1,24 +1,21 @@
 """The scheduled refresh: new metadata -> new images -> annotations of new shards -> a new version of the dataset."""
 
-import asyncio
 import base64
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
-from uuid import UUID
 
 import numpy as np
 from PIL import Image
 from prefect import flow
 from prefect.artifacts import create_markdown_artifact
-from prefect.client.schemas.objects import ConcurrencyLimitConfig, ConcurrencyLimitStrategy
-from prefect.runner import Runner
-from prefect.types.entrypoint import EntrypointType
+from prefect.client.schemas.objects import ConcurrencyLimitStrategy
 from pydantic import BaseModel, ConfigDict, Field
 
 from flows import markdown
+from flows.deployments import Served
 from flows.pipeline import PipelineParams, pipeline
 from simpleseg_core.data.shards import ImageStore
 from simpleseg_core.fetch import count_rows, finished_shards
@@ -139,30 +136,6 @@ def _first_images(shards: list[Path], count: int) -> Iterator[Image.Image]:
             yield store.read(f"{shard.stem}.tar", key)
 
 
-def serve(workspace: Workspace, cron: str, params: RefreshParams) -> None:
-    """Serve the refresh on a schedule, named after the folder of the working copy, until it is interrupted.
-
-    A run that would overlap is cancelled. A run executes the flow of this process: what its deployment's record says of
-    code, steps, commands and environment is for other runners, and anyone who has the server's key may rewrite it.
-    The Prefect server must be a lasting one: a temporary one keeps no schedules.
-    """
-    asyncio.run(_serve(workspace, cron, params))
-
-
-async def _serve(workspace: Workspace, cron: str, params: RefreshParams) -> None:
-    runner = Runner(limit=1)
-    await register(runner, workspace, cron, params)
-    await runner.start()
-
-
-async def register(runner: Runner, workspace: Workspace, cron: str, params: RefreshParams) -> UUID:
-    """Make the deployment of the refresh; the id is Prefect's."""
-    return await runner.aadd_flow(
-        refresh,
-        name=workspace.root.name,
-        cron=cron,
-        parameters={"params": params.model_dump()},
-        description=refresh.description,
-        concurrency_limit=ConcurrencyLimitConfig(limit=1, collision_strategy=ConcurrencyLimitStrategy.CANCEL_NEW),
-        entrypoint_type=EntrypointType.MODULE_PATH,
-    )
+def served(cron: str | None, params: RefreshParams) -> Served:
+    """The refresh as a deployment; a run that would overlap another one is cancelled."""
+    return Served(refresh, params, cron, ConcurrencyLimitStrategy.CANCEL_NEW)

@@ -13,6 +13,7 @@ from flows.cli import (
     compare,
     config,
     data,
+    deploy,
     doctor,
     export,
     plan,
@@ -69,6 +70,7 @@ def simpleseg(
 
 app.command("run", epilog=run.EXAMPLES)(run.run)
 app.command("refresh", epilog=refresh.EXAMPLES)(refresh.refresh)
+app.command("deploy", epilog=deploy.EXAMPLES)(deploy.deploy)
 app.command("stage", epilog=stage.EXAMPLES)(stage.stage)
 app.command("status", epilog=status.EXAMPLES)(status.status)
 app.command("accept", epilog=accept.EXAMPLES)(accept.accept)

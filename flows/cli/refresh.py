@@ -1,16 +1,16 @@
 """`simpleseg refresh`: fetch what is new in the metadata and bring the dataset up to date, now or on a schedule."""
 
+from functools import partial
 from typing import Annotated
 
 import typer
 from rich.markup import escape
 
-from flows.cli.console import FAILED, bad_input, fail, out, stage_names
+from flows.cli.console import bad_input, out, stage_names
 from flows.cli.run import chosen_prefect, followed
-from flows.cli.ui import show_links
+from flows.cli.serving import check_cron, serve_until_stopped
 from simpleseg_core.config.files import load_config
 from tasks.graph import known_stage
-from tasks.runs.processes import stop_requests, until_stopped
 from tasks.runs.workspace import Workspace
 
 EXAMPLES = """\
@@ -24,8 +24,6 @@ Examples:
 
   simpleseg refresh --cron "0 3 * * *"    every night at three, until Ctrl-C
 """
-
-_PORTS = (4200, 5000)
 
 
 def refresh(
@@ -52,27 +50,14 @@ def refresh(
     with bad_input():
         workspace = Workspace.find()
         known_stage(until)
-        if cron is not None and len(cron.split()) != 5:
-            raise ValueError(f'--cron {cron!r} is not five fields: minute hour day month weekday, as in "0 3 * * *"')
+        if cron is not None:
+            check_cron(cron)
         load_config(workspace.params)
-    from flows.servers import own_prefect
-
-    own = own_prefect()
-    server = chosen_prefect(workspace, lasting=cron is not None)
     settings = {"until": until, "retry_failed": retry_failed, "examples": examples}
     if cron is None:
-        _refresh_now(settings, server, verbose=verbose)
-        return
-    with bad_input():
-        _check_schedule(cron)
-        if own and server is None:
-            raise ValueError("--cron: the Prefect that you have chosen names no server; set PREFECT_API_URL")
-    if server is None:
-        _serve_pages_and_schedule(workspace, cron, settings)
+        _refresh_now(settings, chosen_prefect(workspace), verbose=verbose)
     else:
-        with until_stopped():
-            _serve_schedule(workspace, cron, settings)
-    out.print("stopped")
+        serve_until_stopped(workspace, cron, partial(_serve_schedule, workspace, cron, settings))
 
 
 def _refresh_now(settings: dict[str, object], server: str | None, *, verbose: bool) -> None:
@@ -86,36 +71,10 @@ def _refresh_now(settings: dict[str, object], server: str | None, *, verbose: bo
     out.print(f"the summary with examples is the artifact `refresh` {where}")
 
 
-def _check_schedule(cron: str) -> None:
-    from prefect.client.schemas.schedules import CronSchedule
-
-    try:
-        CronSchedule(cron=cron)
-    except ValueError:
-        raise ValueError(
-            f'--cron {cron!r} is not a schedule: minute hour day month weekday, as in "0 3 * * *"'
-        ) from None
-
-
-def _serve_pages_and_schedule(workspace: Workspace, cron: str, settings: dict[str, object]) -> None:
-    from flows.servers import ServerError, use_server
-    from flows.servers import serve as serve_pages
-
-    tracking = load_config(workspace.params).tracking
-    out.print("starting Prefect and MLflow ...")  # of our own: Prefect's temporary server keeps no schedules
-    try:
-        with stop_requests() as stop, serve_pages(workspace, tracking, _PORTS, stop) as servers, until_stopped():
-            if not stop.is_set():
-                use_server(servers.access, servers.prefect)
-                show_links(servers, workspace, tracking)
-                _serve_schedule(workspace, cron, settings)
-    except ServerError as error:
-        raise fail(str(error), FAILED) from None
-
-
 def _serve_schedule(workspace: Workspace, cron: str, settings: dict[str, object]) -> None:
-    from flows.refresh import RefreshParams, serve
+    from flows.deployments import serve
+    from flows.refresh import RefreshParams, served
 
     name = escape(workspace.root.name)
     out.print(f"refreshing at `{escape(cron)}` (UTC): deployment refresh/{name}; Ctrl-C stops it")
-    serve(workspace, cron, RefreshParams.model_validate(settings))
+    serve(workspace, [served(cron, RefreshParams.model_validate(settings))])

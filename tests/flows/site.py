@@ -1,4 +1,4 @@
-"""Both servers of a working copy with a served refresh, as `simpleseg refresh --cron` starts them, for the tests."""
+"""Both servers of a working copy with its deployments, as `simpleseg deploy` starts them, for the tests."""
 
 import re
 import signal
@@ -25,12 +25,13 @@ HTTP = httpx.Client(trust_env=False, timeout=60)
 
 @dataclass(frozen=True)
 class Site:
-    """Both servers, as `simpleseg refresh --cron` has started them, and what they hold."""
+    """Both servers, as `simpleseg deploy` has started them, and what they hold."""
 
     workspace: Workspace
     environment: dict[str, str]
     servers: Servers
-    deployment: str
+    deployments: dict[str, str]
+    """Flow -> id."""
     experiment: str
     mlflow_run: str
 
@@ -51,6 +52,21 @@ class Site:
         reply.raise_for_status()
         return reply.json() if reply.content else None
 
+    @property
+    def deployment(self) -> str:
+        """That of the refresh."""
+        return self.deployments["refresh"]
+
+    def run(self, flow: str, **params: Any) -> str:
+        """Ask for a run, as the page does; its id."""
+        asked = {"parameters": {"params": params}}
+        made = self.prefect("POST", f"/deployments/{self.deployments[flow]}/create_flow_run", asked)
+        return str(made["id"])
+
+    def state(self, run: str) -> str:
+        """The type of a run's state."""
+        return str(self.prefect("GET", f"/flow_runs/{run}")["state_type"])
+
     def started(self) -> set[str]:
         """The flow runs that no schedule has made."""
         return {run["id"] for run in self.prefect("POST", "/flow_runs/filter", {}) if not run["auto_scheduled"]}
@@ -70,13 +86,19 @@ def serving(folder: Path) -> Iterator[Site]:
     variables = {"PREFECT_RUNNER_POLL_FREQUENCY": "1", "http_proxy": "http://127.0.0.1:9", "NO_PROXY": "a.test"}
     printed = workspace.root / "printed"
     with printed.open("w") as output:
-        with running(workspace.root, output, "refresh", "--cron", "0 3 * * *", **variables) as process:
+        with running(workspace.root, output, "deploy", "--cron", "0 3 * * *", **variables) as process:
             servers = wait_for(lambda: process.poll() is None and running_servers(workspace), 200)
-            found = Site(workspace, terminal() | variables, servers, "", *_logged(workspace))
-            deployment = wait_for(lambda: found.prefect("POST", "/deployments/filter", {}), 60)[0]["id"]
-            yield replace(found, deployment=deployment)
+            found = Site(workspace, terminal() | variables, servers, {}, *_logged(workspace))
+            made = wait_for(lambda: _both(found.prefect("POST", "/deployments/filter", {})), 60)
+            yield replace(found, deployments=made)
             process.send_signal(signal.SIGINT)
             assert (process.wait(60), "stopped" in printed.read_text()) == (0, True), printed.read_text()
+
+
+def _both(deployments: list[dict[str, Any]]) -> dict[str, str] | None:
+    """Those of `pipeline` and `refresh`, once both are there."""
+    found = {each["entrypoint"].rpartition(".")[2]: each["id"] for each in deployments}
+    return found if found.keys() == {"pipeline", "refresh"} else None
 
 
 def _logged(workspace: Workspace) -> tuple[str, str]:

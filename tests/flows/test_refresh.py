@@ -20,7 +20,8 @@ from typer.testing import CliRunner
 
 from flows import servers
 from flows.cli.app import app
-from flows.refresh import RefreshParams, look_at, refresh, register, summary
+from flows.deployments import register
+from flows.refresh import RefreshParams, look_at, refresh, served, summary
 from flows.servers import launch
 from tasks.runs.lock import BusyError, alone
 from tasks.runs.workspace import Workspace
@@ -78,9 +79,10 @@ def test_a_refresh_looks_for_new_images_and_brings_the_rest_up_to_date(
         result = CliRunner().invoke(app, ["refresh", "--until", "contour"])
         with alone(workspace.refresh_lock, "a refresh"):
             refused = CliRunner().invoke(app, ["refresh"])
+        nightly = served("0 3 * * *", RefreshParams())
         with get_client(sync_client=True) as client:
             keys = {artifact.key for artifact in client.read_artifacts()}
-            planned = client.read_deployment(asyncio.run(register(Runner(), workspace, "0 3 * * *", RefreshParams())))
+            planned = client.read_deployment(asyncio.run(register(Runner(), workspace, nightly)))
     assert [str(each.schedule.cron) for each in planned.schedules] == ["0 3 * * *"]
     assert planned.global_concurrency_limit.limit == 1
     assert planned.concurrency_options.collision_strategy == "CANCEL_NEW"

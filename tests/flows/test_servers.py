@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import psutil
 import pytest
 from mlflow import MlflowClient
 from playwright.sync_api import BrowserContext, Page
@@ -20,6 +21,7 @@ from simpleseg_core.refshapes.site import serve_folder
 from tasks.runs.workspace import store_uri
 from tests.browser import browsing
 from tests.flows.site import HTTP, Site, serving, wait_for
+from tests.tiny_pipeline import runs
 
 pytestmark = pytest.mark.slow
 
@@ -123,6 +125,28 @@ def test_artifacts_are_downloads_that_run_no_scripts(site: Site) -> None:
 def test_a_served_run_executes_our_flow_whatever_its_deployment_says(site: Site, flow_run: dict[str, Any]) -> None:
     assert not list(site.workspace.root.glob("owned-*"))
     assert flow_run["state"]["type"] == "COMPLETED", flow_run["state"]
+
+
+def test_a_cancelled_run_ends_with_all_that_it_has_started_and_the_next_one_goes_on(site: Site) -> None:
+    root = site.workspace.root
+    (root / "wait").touch()
+    first = site.run("pipeline", until="ingest", again=True)
+    second = site.run("pipeline", until="contour")
+    stages = wait_for(lambda: _stages(root), 120)
+    assert site.state(second) in {"SCHEDULED", "PENDING"}  # one run at a time in a working copy
+    cancelling = {"state": {"type": "CANCELLING", "name": "Cancelling"}, "force": False}
+    site.prefect("POST", f"/flow_runs/{first}/set_state", cancelling)
+    wait_for(lambda: not any(stage.is_running() for stage in stages), 60)
+    wait_for(lambda: site.state(first) == "CANCELLED", 60)
+    (root / "wait").unlink()
+    assert wait_for(lambda: _ended(site.prefect("GET", f"/flow_runs/{second}")), 200)["state_type"] == "COMPLETED"
+    assert runs(site.workspace)[-1:] == ["polygons"]
+
+
+def _stages(root: Path) -> list[psutil.Process]:
+    """The processes of stages that run in a working copy."""
+    found = psutil.process_iter(["cmdline", "cwd"])
+    return [each for each in found if each.info["cwd"] == str(root) and "stage.py" in (each.info["cmdline"] or ())]
 
 
 @pytest.fixture(scope="module")
