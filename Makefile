@@ -16,10 +16,10 @@ TEST_WORKERS ?= 2
 # Bytecode halves the import time of vLLM, so a machine's habit of not writing it is overruled.
 unexport PYTHONDONTWRITEBYTECODE
 .DEFAULT_GOAL := help
-.PHONY: help setup run test check format lock ui clean
+.PHONY: help setup run test check format lock ui clean infra-env infra-check
 
 help: ## list the targets
-	@awk -F ":.*## " "/^[a-z]+:.*## /{printf \"  make %-7s %s\\n\", \$$1, \$$2}" Makefile
+	@awk -F ":.*## " "/^[a-z-]+:.*## /{printf \"  make %-11s %s\\n\", \$$1, \$$2}" Makefile
 
 setup: $(STAMP) ## create .venv from the lock (EXTRA=gpu for CUDA)
 
@@ -45,6 +45,15 @@ ui: setup ## serve the Prefect and MLflow pages on this machine
 clean: ## remove the environment and the tools' caches; data and runs stay
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis
 
+infra-env: ## make infra/.env with passwords for infra/compose.yaml
+	@infra/make-env.sh
+
+# Schemas of Compose, of CI and of Kubernetes: 95 MB that nothing else needs, so only this target installs them.
+INFRA_SCHEMAS := check-jsonschema==0.39.0 kubernetes-validate==1.37.0 importlib-resources==7.1.0 regress==2026.9.1
+infra-check: setup ## check everything in infra/ against its schema, and run its tests
+	@$(PIP) install -qq --no-deps $(INFRA_SCHEMAS)
+	@$(BIN)/python -m pytest -q tests/infra
+
 # Everything is pinned, so pip resolves nothing (--no-deps): it knows no overrides (docs/decisions/0002).
 $(STAMP): $(LOCK) pyproject.toml
 	@python=$$(for python in "$(PYTHON)" python3.11 python3 python; do \
@@ -66,6 +75,12 @@ FIND_TORCH = $(or $(shell $(PIP) config get :env:.find-links 2>/dev/null || $(PI
 COMPILE = $(BIN)/uv pip compile pyproject.toml --quiet --no-header --python-version 3.11 --python-platform x86_64-unknown-linux-gnu \
     $(addprefix --extra ,ingest annotate train serve dev) --override requirements/overrides.txt $(if $(UPGRADE),--upgrade)
 
+# What the images of infra/docker add is pinned beside the rest, never against it.
+COMPILE_SERVER = $(BIN)/uv pip compile pyproject.toml --quiet --no-header --python-version 3.11 \
+    --python-platform x86_64-unknown-linux-gnu --override requirements/overrides.txt --constraint requirements/cpu.txt \
+    --find-links $(FIND_TORCH)
+
 lock: setup ## pin what pyproject.toml asks for (UPGRADE=1 to move every pin)
 	$(COMPILE) --extra cpu --override requirements/overrides-cpu.txt --find-links $(FIND_TORCH) --output-file requirements/cpu.txt
 	$(COMPILE) --extra gpu --output-file requirements/gpu.txt
+	$(COMPILE_SERVER) --extra server --extra serve --output-file requirements/server.txt
