@@ -68,10 +68,17 @@ class WorkerExtension:
         torch.manual_seed(seed)
 
 
+def _check_gpus(parts: int) -> None:
+    """ValueError where a model is to be split over more GPUs than there are, before anything is loaded."""
+    if parts > max(1, found := torch.cuda.device_count()):
+        raise ValueError(f"tensor_parallel is {parts}, each part takes a GPU, and there are {found}: lower it")
+
+
 class VllmEngine:
     """`Rollout` on vLLM."""
 
     def __init__(self, model_dir: str, settings: EngineSettings) -> None:
+        _check_gpus(settings.tensor_parallel)
         self._processor = read_processor(model_dir, settings.trust_remote_code)
         self._stop = list(stop_ids(model_dir, settings.trust_remote_code))
         _make_numba_inspectable()

@@ -1,6 +1,7 @@
 """Both engines answer alike, keep their promises about sampling, and take new weights."""
 
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -15,6 +16,7 @@ from simpleseg_core.rollout import (
     forbidden_ids,
     open_engine,
     transformers_engine,
+    vllm_engine,
 )
 from simpleseg_core.rollout._vocabulary import stop_ids
 from tests.rollout.conftest import SETTINGS, SHIPPED
@@ -120,6 +122,13 @@ def test_an_answer_cut_at_the_limit_is_not_finished(engine: Rollout, requests_: 
 def test_equal_answers_are_refused() -> None:
     with pytest.raises(ValueError, match="raise the temperature"):
         Sampling(max_tokens=5, n=2)
+
+
+def test_a_model_is_split_over_no_more_gpus_than_there_are(tiny_checkpoint: Path) -> None:
+    with pytest.raises(
+        ValueError, match=r"tensor_parallel is 9999, each part takes a GPU, and there are \d+: lower it"
+    ):
+        vllm_engine(str(tiny_checkpoint), replace(SETTINGS, tensor_parallel=9999))
 
 
 def test_unknown_engine_is_named(tiny_checkpoint: Path) -> None:
