@@ -239,16 +239,20 @@ def annotated_images(rows: Iterable[Row], contour: ContourConfig) -> Iterator[La
 
 
 def _annotated(row: Row, contour: ContourConfig) -> Labels:
-    entries = [item for item in json.loads(row["annotations"]) if "rle_counts" in item]
-    single = [item for item in entries if not item.get("crowd")]
+    entries = json.loads(row["annotations"])
+    single = [item for item in entries if _is_instance(item)]
     size = [row["height"], row["width"]]
     masks = [decode_rle({"size": size, "counts": item["rle_counts"]}) for item in single]
     areas = [float(mask.mean()) for mask in masks]
     items = [Item(item["phrase"], tuple(item["box"]), area) for item, area in zip(single, areas, strict=True)]
     big = [index for index, area in enumerate(areas) if area >= contour.min_area]
     place = {index: number for number, index in enumerate(big)}
-    namings = name_items(items, vague=[item["phrase"] for item in entries if item.get("crowd")])
+    namings = name_items(items, vague=[item["phrase"] for item in entries if not _is_instance(item)])
     references = [
         Reference(naming.text, (place[naming.index],), naming.kind) for naming in namings if naming.index in place
     ]
     return Labels([mask_target(items[index].name, masks[index]) for index in big], references)
+
+
+def _is_instance(item: Mapping[str, Any]) -> bool:
+    return "rle_counts" in item and not item.get("crowd")

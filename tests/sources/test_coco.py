@@ -322,3 +322,9 @@ def test_photographs_are_asked_about_what_is_plain() -> None:
     asked = {reference.expression: reference.targets for reference in item.labels.references}
     # Nobody can tell the person from the crowd, and the ball is too small to outline.
     assert asked == {"leftmost dog": (0,), "rightmost dog": (1,), "cat": (2,)}
+
+
+def test_a_box_without_an_outline_takes_its_name_too() -> None:
+    row = _annotated_row([_entry("dog", 2, 8), {"phrase": "dog", "box": [0.8, 0.1, 0.9, 0.5]}, _entry("cat", 14, 6)])
+    (item,) = annotated_images([row], ContourConfig())
+    assert [reference.expression for reference in item.labels.references] == ["cat"]
