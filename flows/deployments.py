@@ -27,8 +27,8 @@ class Served:
     params: BaseModel
     cron: str | None = None
     """Five fields, UTC; none: when somebody asks for it."""
-    overlapping: ConcurrencyLimitStrategy = ConcurrencyLimitStrategy.ENQUEUE
-    """What becomes of a run that is due while another one goes on."""
+    once: bool = False
+    """Whether a run that is due while another one goes on is cancelled, instead of waiting for it."""
 
 
 def serve(workspace: Workspace, flows: Sequence[Served]) -> None:
@@ -48,12 +48,14 @@ async def _serve(workspace: Workspace, flows: Sequence[Served]) -> None:
 
 async def register(runner: Runner, workspace: Workspace, served: Served) -> UUID:
     """Make a deployment; the id is Prefect's."""
+    # Who waits, waits for the runner: a limit of the server that enqueues looks again every half minute only.
+    alone = ConcurrencyLimitConfig(limit=1, collision_strategy=ConcurrencyLimitStrategy.CANCEL_NEW)
     return await runner.aadd_flow(
         served.flow,
         name=workspace.root.name,
         cron=served.cron,
         parameters={"params": served.params.model_dump()},
         description=served.flow.description,
-        concurrency_limit=ConcurrencyLimitConfig(limit=1, collision_strategy=served.overlapping),
+        concurrency_limit=alone if served.once else None,
         entrypoint_type=EntrypointType.MODULE_PATH,
     )

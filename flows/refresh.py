@@ -11,7 +11,6 @@ import numpy as np
 from PIL import Image
 from prefect import flow
 from prefect.artifacts import create_markdown_artifact
-from prefect.client.schemas.objects import ConcurrencyLimitStrategy
 from pydantic import BaseModel, ConfigDict, Field
 
 from flows import markdown
@@ -138,4 +137,4 @@ def _first_images(shards: list[Path], count: int) -> Iterator[Image.Image]:
 
 def served(cron: str | None, params: RefreshParams) -> Served:
     """The refresh as a deployment; a run that would overlap another one is cancelled."""
-    return Served(refresh, params, cron, ConcurrencyLimitStrategy.CANCEL_NEW)
+    return Served(refresh, params, cron, once=True)
