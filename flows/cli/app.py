@@ -13,6 +13,7 @@ from flows.cli import (
     compare,
     config,
     data,
+    data_remove,
     deploy,
     doctor,
     export,
@@ -79,6 +80,7 @@ app.command("predict", epilog=predict.EXAMPLES)(predict.predict)
 app.command("compare", epilog=compare.EXAMPLES)(compare.compare)
 app.command("annotate", epilog=annotate.EXAMPLES)(annotate.annotate)
 app.command("export", epilog=export.EXAMPLES)(export.export)
+data.app.command("remove", epilog=data_remove.EXAMPLES)(data_remove.remove)
 app.add_typer(data.app, name="data")
 app.add_typer(config.app, name="config")
 app.add_typer(profile.app, name="profile")

@@ -34,12 +34,12 @@ Exit code 1: a whole set has other counts than the published one, images are mis
 used.
 """
 
-app = typer.Typer(help="The referring data sets: docs/datasets.md says where to get them.", no_args_is_help=True)
+app = typer.Typer(help="Check the referring data sets (docs/datasets.md), take images out.", no_args_is_help=True)
 
 
 @app.callback()
 def data() -> None:
-    """The referring data sets."""
+    """Check the referring data sets (docs/datasets.md), take images out."""
 
 
 @app.command(epilog=EXAMPLES)

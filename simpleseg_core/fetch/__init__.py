@@ -7,6 +7,7 @@ from simpleseg_core.fetch._job import FetchJob
 from simpleseg_core.fetch._metadata import read_metadata, url_key
 from simpleseg_core.fetch._places import place
 from simpleseg_core.fetch._ray import run_on_ray
+from simpleseg_core.fetch._remove import Removals, matches, record, take_out_removed
 from simpleseg_core.fetch._schemas import ADAPTERS, METADATA, Adapter
 from simpleseg_core.fetch._status import Refused, Status, may_pass
 
@@ -17,6 +18,7 @@ __all__ = [
     "DecodedImage",
     "FetchJob",
     "Refused",
+    "Removals",
     "Run",
     "Status",
     "Watcher",
@@ -24,11 +26,14 @@ __all__ = [
     "finished_shards",
     "ingest",
     "inspect",
+    "matches",
     "may_pass",
     "place",
     "read_metadata",
+    "record",
     "run_here",
     "run_on_ray",
     "summarise",
+    "take_out_removed",
     "url_key",
 ]

@@ -61,10 +61,11 @@ def _take_out(shard: Path, doubles: Mapping[str, str]) -> None:
         return
     statuses = pq.read_table(shard, columns=["image", "status"])
     if str(Status.NEAR_DUPLICATE) in statuses["status"].to_pylist():
-        _keep_members(tar, set(statuses["image"].to_pylist()) - {None})
+        keep_members(tar, set(statuses["image"].to_pylist()) - {None})
 
 
-def _keep_members(path: Path, keys: set[str]) -> None:
+def keep_members(path: Path, keys: set[str]) -> None:
+    """Rewrite a tar of images without those that are not named; nothing where all are."""
     with tarfile.open(path) as tar:
         members = [member for member in tar if member.isfile()]
         if all(member.name.partition(".")[0] in keys for member in members):

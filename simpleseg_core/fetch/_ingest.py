@@ -19,6 +19,7 @@ from simpleseg_core.fetch._fetch import Fetcher
 from simpleseg_core.fetch._files import finished_shards
 from simpleseg_core.fetch._job import FetchJob, ShardTask
 from simpleseg_core.fetch._politeness import Politeness
+from simpleseg_core.fetch._remove import take_out_removed
 from simpleseg_core.fetch._resume import plan_tasks
 from simpleseg_core.fetch._shard import Counts, Services, ingest_shard, retry_shard
 from simpleseg_core.fetch._status import Status
@@ -66,6 +67,7 @@ def ingest(job: FetchJob, tables: Iterable[pa.Table], watcher: Watcher, run: Run
         (run or run_here)(job, tasks, watcher)
     except* OSError as errors:
         raise _disk_error(errors, job) from errors
+    take_out_removed(job.output)  # the same picture may have come from elsewhere, or by an older plan
     if job.limits.near_duplicate_bits is not None:
         drop_near_duplicates(job.output, job.limits.near_duplicate_bits)
     for folder in (job.work / "plans").glob("[0-9]*"):

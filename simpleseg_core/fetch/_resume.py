@@ -14,6 +14,7 @@ from simpleseg_core.fetch._files import by_number, damage_of, fingerprint_of, fi
 from simpleseg_core.fetch._job import FetchJob, ShardTask
 from simpleseg_core.fetch._metadata import url_key
 from simpleseg_core.fetch._plan import KeySet, write_plan
+from simpleseg_core.fetch._remove import removed_urls
 
 _log = logging.getLogger(__name__)
 
@@ -38,7 +39,7 @@ def plan_tasks(job: FetchJob, tables: Iterable[pa.Table]) -> list[ShardTask]:
     taken = {int(file.stem) for file in (*finished, *planned)}
     first = max(taken, default=-1) + 1
     gaps = sorted(set(range(first)) - taken)
-    known = KeySet(_keys([*finished, *planned]))
+    known = KeySet(np.concatenate([_keys([*finished, *planned]), removed_urls(job.output)]))
     target = folder / f"{(*gaps, first)[0]:05d}"
     left_out = write_plan(chain(start, rest), job.filters, job.limits.shard_size, known, first, target, gaps)
     _log.info("%d rows were known already", left_out)

@@ -201,7 +201,7 @@ def _record(row: Row, done: _Done, shard: str, index: int) -> dict[str, Any]:
     stored = done.result
     record |= stored.picture.columns | {
         "status": str(Status.OK),
-        "image": row["image"] or _key(shard, index),
+        "image": row["image"] or image_key(shard, index),
         "final_url": stored.final_url,
         "bytes": stored.served,
     }
@@ -215,7 +215,8 @@ def _fetch_row(record: Row, done: _Done) -> dict[str, Any]:
     return {name: record[name] for name in ("row_id", "url", "status")} | times
 
 
-def _key(shard: str, index: int) -> str:
+def image_key(shard: str, index: int) -> str:
+    """What the image of a row is called, unless its metadata says so."""
     return f"{shard}{index:06d}"
 
 
@@ -237,7 +238,7 @@ def _members(
 def _quarantine(shard: str, done: Mapping[int, _Done], spool: _Spool, output: Path) -> None:
     """Put the images that are not what their metadata promised where nobody takes them for data."""
     suspects = {
-        f"{_key(shard, index)}.jpg": spool.read(item.result)
+        f"{image_key(shard, index)}.jpg": spool.read(item.result)
         for index, item in done.items()
         if isinstance(item.result, _Stored) and item.result.mismatch
     }

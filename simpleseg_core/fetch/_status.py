@@ -41,6 +41,7 @@ class Status(StrEnum):
     DECODER_DIED = "decoder_died"
     HASH_MISMATCH = "hash_mismatch"
     NEAR_DUPLICATE = "near_duplicate"
+    REMOVED = "removed"
 
 
 _MAY_PASS = frozenset({Status.DNS, Status.CONNECT, Status.TIMEOUT, Status.CONNECTION_LOST, Status.DECODER_DIED})
