@@ -1,6 +1,7 @@
 """ReasonSeg and sets laid out like it: beside each image a JSON file with shapes, texts and `is_sentence`."""
 
 import json
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -17,6 +18,7 @@ from simpleseg_core.data.pixels import SUFFIXES
 from simpleseg_core.geometry import Rle, encode_rle
 from simpleseg_core.sources.referring._sets import AnnotatedObject, ImageFile, ReferringImage, ReferringSet, Utterance
 
+_log = logging.getLogger(__name__)
 _SPLITS = ("train", "val", "test")
 _RIM = 64
 """Vertices of a circle."""
@@ -66,7 +68,7 @@ def read_reasonseg(config: ReferringConfig) -> ReferringSet:
 
     Raises:
         FileNotFoundError: none of the folders, or no JSON file in one.
-        ValueError: a file is not JSON, or a field is missing or of another kind.
+        ValueError: a file is not JSON, a field is missing or of another kind, or two images have one name.
     """
     folders = {split: config.root / split for split in _SPLITS if (config.root / split).is_dir()}
     if not folders:
@@ -78,12 +80,22 @@ def read_reasonseg(config: ReferringConfig) -> ReferringSet:
 
 
 def _read_split(folder: Path, config: ReferringConfig) -> tuple[ReferringImage, ...]:
-    inside = sorted(folder.iterdir(), reverse=True)
-    files = [file for file in reversed(inside) if file.suffix.lower() == ".json"][: config.max_images]
+    files = sorted(file for file in folder.iterdir() if file.suffix.lower() == ".json")
     if not files:
         raise FileNotFoundError(f"{folder}: no JSON file beside the images; get the split anew")
-    pictures = {file.stem: file for file in inside if file.suffix.lower() in SUFFIXES}
-    return tuple(_read_image(file, pictures.get(file.stem)) for file in files)
+    pictures = _pictures(folder)
+    if silent := sorted(pictures.keys() - {file.stem for file in files}):
+        _log.warning("%s: %d images without a JSON file are passed over, such as %s", folder, len(silent), silent[0])
+    return tuple(_read_image(file, pictures.get(file.stem)) for file in files[: config.max_images])
+
+
+def _pictures(folder: Path) -> dict[str, Path]:
+    """The images of a folder by their names without suffix."""
+    found: dict[str, Path] = {}
+    for file in sorted(folder.iterdir()):
+        if file.suffix.lower() in SUFFIXES and (other := found.setdefault(file.stem, file)) != file:
+            raise ValueError(f"{other} and {file.name} have one name: keep the one that was annotated")
+    return found
 
 
 def _read_image(file: Path, found: Path | None) -> ReferringImage:

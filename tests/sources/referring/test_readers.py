@@ -299,6 +299,19 @@ def test_images_of_reasonseg_may_be_of_every_kind_that_is_read(tmp_path: Path, n
     assert check_referring(config).ok
 
 
+def test_images_that_no_json_file_or_two_names_belong_to_are_told(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    (tmp_path / "val").mkdir()
+    (tmp_path / "val" / "b.png").write_bytes(picture(1))
+    content = {"shapes": [_shape("target", 5, 5, 40, 30)], "text": "it"}
+    assert len(_reasonseg(tmp_path, content).splits["val"]) == 1
+    assert "1 images without a JSON file are passed over, such as b" in caplog.text
+    (tmp_path / "val" / "a.png").write_bytes(picture(2))
+    with pytest.raises(ValueError, match=r"a\.jpg and a\.png have one name"):
+        _reasonseg(tmp_path, content)
+
+
 @pytest.mark.parametrize("nothing", [[], [[]], [[2, 2, 9, 9]], [[[2, 2], [9, 9]]]])
 def test_a_referring_set_of_boxes_only_says_so(tmp_path: Path, nothing: object) -> None:
     write_refer(tmp_path, [ref(1, 1, 1, "val", "dog")], instances({1: (1, nothing), 2: (2, None)}))
