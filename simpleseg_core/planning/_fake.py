@@ -10,6 +10,7 @@ from typing import Any
 from unittest.mock import patch
 
 import torch
+from torch import nn
 from torch._subclasses import fake_tensor
 from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.utils._mode_utils import no_dispatch
@@ -48,8 +49,10 @@ class _WholeNumbers(TorchDispatchMode):
 def fake_tensors() -> Iterator[None]:
     """In the block, every new tensor is a shape, but those of whole numbers."""
     mode = FakeTensorMode(allow_non_fake_inputs=True)
-    # Checks of transformers compare real numbers with shapes, which are equal by construction.
+    # Checks of transformers compare real numbers with shapes, which are equal by construction. Layers are made where
+    # they belong, and torch cannot swap the parameters of one for moved ones that are shapes.
     with (
+        patch.object(nn.Module, "to", lambda module, *given, **options: module),
         patch.object(fake_tensor, "CONSTANT_NUMEL_LIMIT", 1 << 40),
         patch.dict("os.environ", TRANSFORMERS_DISABLE_TORCH_CHECK="1"),
         mode,

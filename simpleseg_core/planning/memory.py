@@ -132,6 +132,7 @@ def _tracked(
     module = cast(nn.Module, placed)
     inputs, keep, targets = inputs_of(batch)
     tracker = FSDPMemTracker(module) if sharded else MemTracker()
+    _pass_over_frozen(tracker, module)
     tracker.track_external(*([] if sharded else [module]), *inputs.values())
     with tracker, _autocast(model, sharded):
         losses = answer_losses(module, placed, inputs, keep, targets, train.loss_chunk)
@@ -139,6 +140,14 @@ def _tracked(
     peak = tracker.get_tracker_snapshot("peak")[torch.device("cpu")]
     now = tracker.get_tracker_snapshot("current")[torch.device("cpu")]
     return peak["Total"], _named(now, _STATES[0]), _named(now, _STATES[1])
+
+
+def _pass_over_frozen(tracker: MemTracker, module: nn.Module) -> None:
+    """torch's tracker waits for a gradient of every parameter; those that will have none count as seen to."""
+    nothing = torch.zeros((), requires_grad=True).register_hook(lambda gradient: None)
+    for parameter in module.parameters():
+        if not parameter.requires_grad:
+            tracker._param_to_grad_hook_handles[parameter] = (nothing, nothing)
 
 
 def _named(snapshot: Mapping[Any, int], names: set[str]) -> int:

@@ -4,7 +4,7 @@ import pytest
 from transformers import AutoModelForImageTextToText, PreTrainedConfig
 
 from benchmarks.plan import CASES, MODEL, measured, shape
-from simpleseg_core.config import ModelConfig, TrainConfig
+from simpleseg_core.config import LoraConfig, ModelConfig, RatesConfig, TrainConfig
 from simpleseg_core.planning._fake import fake_tensors
 from simpleseg_core.planning.memory import MicroBatch, StepMemory, step_memory
 from simpleseg_core.planning.shape import model_shape
@@ -49,6 +49,19 @@ def test_sharding_divides_states_and_not_activations(one: StepMemory) -> None:
 def test_checkpointing_and_chunks_save_what_they_are_for(one: StepMemory) -> None:
     assert planned(gradient_checkpointing=False).working > 1.5 * one.working
     assert planned(loss_chunk=128).working < one.working
+
+
+def test_adapters_need_no_gradients_and_states_of_what_lies_below(one: StepMemory) -> None:
+    adapted = planned(lora=LoraConfig(rank=4))
+    assert adapted.weights > one.weights
+    assert adapted.optimizer == 2 * adapted.gradients < one.optimizer / 5
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_what_is_frozen_needs_no_gradients_and_states(one: StepMemory, workers: int) -> None:
+    frozen = planned(workers, rates=RatesConfig(vision=0, projector=0))
+    assert frozen.weights == pytest.approx(one.weights / workers, rel=0.01)
+    assert frozen.optimizer == 2 * frozen.gradients < one.optimizer / workers
 
 
 @pytest.mark.parametrize(

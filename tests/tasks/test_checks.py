@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from simpleseg_core.config import Config
+from simpleseg_core.config.files import load_profile
 from tasks.checks import check_inputs
 
 
@@ -30,3 +31,12 @@ def test_a_model_that_cannot_be_trained_is_refused_by_name(tmp_path: Path, about
     with pytest.raises(ValueError, match=r"^model\.base /.*") as error:
         check_inputs(_config(tmp_path), ["pretrain"])
     assert said in str(error.value)
+
+
+@pytest.mark.parametrize("name", ["qwen2_5_vl_3b", "qwen2_5_vl_7b", "kimi_vl", "qwen2_5_vl_3b_lora"])
+def test_profiles_of_the_published_recipe_ask_for_its_data(name: str) -> None:
+    config = load_profile(name)
+    assert [each.dataset for each in config.data.referring] == ["refcoco", "refcoco+", "refcocog", "refclef"]
+    assert (config.dataset.style, config.dataset.published_templates) == ("unit", True)
+    with pytest.raises(FileNotFoundError, match=r"datasets/refcoco: no such folder; set data\.referring\.0\.root"):
+        check_inputs(config, ["dataset"])
