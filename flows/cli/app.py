@@ -10,6 +10,7 @@ from typer.core import TyperGroup
 from flows.cli import (
     accept,
     annotate,
+    collect,
     compare,
     config,
     data,
@@ -86,4 +87,5 @@ app.add_typer(config.app, name="config")
 app.add_typer(profile.app, name="profile")
 app.add_typer(rl.app, name="rl")
 app.command("ui", epilog=ui.EXAMPLES)(ui.ui)
+app.command("gc", epilog=collect.EXAMPLES)(collect.gc)
 app.command("doctor", epilog=doctor.EXAMPLES)(doctor.doctor)
