@@ -34,7 +34,7 @@ class Display(Protocol):
     def progress(self, message: ProgressMessage) -> None: ...
 
     def stage_ends(self, name: str, outcome: Outcome | None, seconds: float) -> None:
-        """`None`: it failed."""
+        """`None`: it failed, or was stopped."""
 
 
 class Silent:
@@ -119,6 +119,6 @@ class _Terminal:
 
     def stage_ends(self, name: str, outcome: Outcome | None, seconds: float) -> None:
         self._drop_bar()
-        mark = "[red]failed[/]" if outcome is None else _MARKS[outcome]
+        mark = "[red]not finished[/]" if outcome is None else _MARKS[outcome]
         took = f" [dim]{seconds:.1f} s[/]" if outcome in (None, Outcome.RAN) else ""
         self.console.print(f"[bold]{name}[/] {mark}{took}", highlight=False)

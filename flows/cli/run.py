@@ -1,5 +1,6 @@
 """`simpleseg run`: bring the pipeline up to date, and say what came of it."""
 
+import signal
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -35,6 +36,10 @@ Examples:
 
   simpleseg run --set data.source=coco --set data.coco.root=FOLDER   your own photographs
 """
+
+_STOPPED = {INTERRUPTED, 128 + signal.SIGTERM, -signal.SIGINT, -signal.SIGTERM}
+_KILLED = {128 + signal.SIGKILL, -signal.SIGKILL}
+"""How a stage's command ends where a person stops it, and where the system does."""
 
 
 def run(
@@ -132,20 +137,30 @@ def followed(command: str, *, verbose: bool) -> Iterator[None]:
     except (BusyError, DvcError, ValueError) as error:
         raise fail(str(error)) from None
     except KeyboardInterrupt:
-        err.print(
-            f"\n[yellow]interrupted[/]; `{command}` goes on where this stopped: "
-            "finished stages are kept, training continues from its checkpoint"
-        )
-        raise typer.Exit(INTERRUPTED) from None
+        raise _interrupted("interrupted", command) from None
+
+
+def _interrupted(what: str, command: str) -> typer.Exit:
+    err.print(
+        f"\n[yellow]{what}[/]; `{command}` goes on where this stopped: finished stages are kept, training continues "
+        "from its checkpoint"
+    )
+    return typer.Exit(INTERRUPTED)
 
 
 def _stage_failed(error: "StageFailedError", command: str) -> typer.Exit:
+    if error.exit_code in _STOPPED:
+        return _interrupted(f"{error.stage} was stopped", command)
     if error.exit_code == BAD_INPUT:
         told = [line for line in error.tail if line.startswith("error:")]
         return fail(f"{error.stage}: {told[-1].removeprefix('error: ') if told else error.tail[-1]}")
     err.print(f"\n[red bold]{error.stage} failed[/] (exit code {error.exit_code}); the end of its output:")
     for line in error.tail[-15:]:
         err.print(f"  {escape(line)}", soft_wrap=True)
+    if error.exit_code in _KILLED:
+        err.print(
+            "It was killed from outside: mostly, the machine's memory was full (`dmesg` says so).", soft_wrap=True
+        )
     err.print(
         f"Cure the cause, then `{command}` goes on with {error.stage}; `simpleseg stage {error.stage}` runs it alone.",
         soft_wrap=True,
