@@ -11,6 +11,7 @@ import torch.distributed as dist
 from torch import Tensor, nn
 from torch.distributed._tools.fsdp2_mem_tracker import FSDPMemTracker
 from torch.distributed._tools.mem_tracker import MemTracker
+from torch.optim import AdamW
 from torch.testing._internal.distributed.fake_pg import FakeStore
 from transformers import AutoModelForImageTextToText, PreTrainedConfig, PreTrainedModel
 
@@ -175,10 +176,9 @@ def inputs_of(batch: MicroBatch) -> tuple[dict[str, Tensor], Tensor, Tensor]:
 
 
 def _optimizer_bytes(model: nn.Module, train: TrainConfig) -> int:
-    """Of one worker: two numbers a parameter for AdamW, one for Muon, as wide as the parameter."""
-    moments = {"AdamW": 2, "Muon": 1}
+    """Of one worker: two numbers a parameter for AdamW, one for Muon of any kind, as wide as the parameter."""
     return sum(
-        moments[type(part).__name__] * _bytes(parameter)
+        (2 if isinstance(part, AdamW) else 1) * _bytes(parameter)
         for part in build_optimizer(model, train.optimizer).parts
         for group in part.param_groups
         for parameter in group["params"]

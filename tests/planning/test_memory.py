@@ -4,7 +4,7 @@ import pytest
 from transformers import AutoModelForImageTextToText, PreTrainedConfig
 
 from benchmarks.plan import CASES, MODEL, measured, shape
-from simpleseg_core.config import LoraConfig, ModelConfig, RatesConfig, TrainConfig
+from simpleseg_core.config import LoraConfig, ModelConfig, OptimizerConfig, RatesConfig, TrainConfig
 from simpleseg_core.planning._fake import fake_tensors
 from simpleseg_core.planning.memory import MicroBatch, StepMemory, step_memory
 from simpleseg_core.planning.shape import model_shape
@@ -44,6 +44,12 @@ def test_sharding_divides_states_and_not_activations(one: StepMemory) -> None:
     for part in ("weights", "gradients", "optimizer"):
         assert getattr(shared, part) == pytest.approx(getattr(one, part) / 4, rel=0.01)
     assert shared.working > one.working / 2
+
+
+def test_muon_keeps_half_of_adamws_states_and_shards_them(one: StepMemory) -> None:
+    alone, shared = (planned(workers, optimizer=OptimizerConfig(name="muon")) for workers in (1, 4))
+    assert one.optimizer / 2 < alone.optimizer < one.optimizer, "embeddings and norms stay with AdamW"
+    assert shared.optimizer == pytest.approx(alone.optimizer / 4, rel=0.01)
 
 
 def test_checkpointing_and_chunks_save_what_they_are_for(one: StepMemory) -> None:
