@@ -1,6 +1,5 @@
 """`simpleseg run`: bring the pipeline up to date, and say what came of it."""
 
-import signal
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -36,10 +35,6 @@ Examples:
 
   simpleseg run --set data.source=coco --set data.coco.root=FOLDER   your own photographs
 """
-
-_STOPPED = {INTERRUPTED, 128 + signal.SIGTERM, -signal.SIGINT, -signal.SIGTERM}
-_KILLED = {128 + signal.SIGKILL, -signal.SIGKILL}
-"""How a stage's command ends where a person stops it, and where the system does."""
 
 
 def run(
@@ -149,7 +144,7 @@ def _interrupted(what: str, command: str) -> typer.Exit:
 
 
 def _stage_failed(error: "StageFailedError", command: str) -> typer.Exit:
-    if error.exit_code in _STOPPED:
+    if error.stopped:
         return _interrupted(f"{error.stage} was stopped", command)
     if error.exit_code == BAD_INPUT:
         told = [line for line in error.tail if line.startswith("error:")]
@@ -157,7 +152,7 @@ def _stage_failed(error: "StageFailedError", command: str) -> typer.Exit:
     err.print(f"\n[red bold]{error.stage} failed[/] (exit code {error.exit_code}); the end of its output:")
     for line in error.tail[-15:]:
         err.print(f"  {escape(line)}", soft_wrap=True)
-    if error.exit_code in _KILLED:
+    if error.killed:
         err.print(
             "It was killed from outside: mostly, the machine's memory was full (`dmesg` says so).", soft_wrap=True
         )

@@ -3,6 +3,7 @@
 import contextlib
 import json
 import re
+import signal
 import subprocess
 import sys
 import time
@@ -45,6 +46,10 @@ class Outcome(StrEnum):
     """It has run before with the same inputs and settings; DVC checked the outputs out."""
 
 
+_STOPPED = {128 + signal.SIGINT, 128 + signal.SIGTERM, -signal.SIGINT, -signal.SIGTERM}
+_KILLED = {128 + signal.SIGKILL, -signal.SIGKILL}
+
+
 class DvcError(RuntimeError):
     """DVC itself could not do what was asked."""
 
@@ -55,6 +60,16 @@ class StageFailedError(RuntimeError):
     def __init__(self, stage: str, exit_code: int, tail: list[str]) -> None:
         super().__init__(f"stage {stage} failed with exit code {exit_code}")
         self.stage, self.exit_code, self.tail = stage, exit_code, tail
+
+    @property
+    def stopped(self) -> bool:
+        """Whether a person ended it, by Ctrl-C or SIGTERM, and not a fault."""
+        return self.exit_code in _STOPPED
+
+    @property
+    def killed(self) -> bool:
+        """Whether the system ended it, as it does where memory runs out."""
+        return self.exit_code in _KILLED
 
 
 @dataclass(frozen=True, slots=True)

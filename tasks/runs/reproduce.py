@@ -34,9 +34,9 @@ class StageOutcome:
 
 
 def worth_retrying(task: Any, run: Any, state: State[Any]) -> bool:
-    """A network stage is tried again unless what it was given is at fault."""
+    """A network stage is tried again unless what it was given is at fault, or it was told to stop."""
     error = state.result(raise_on_failure=False)
-    return isinstance(error, StageFailedError) and error.exit_code != BAD_INPUT
+    return isinstance(error, StageFailedError) and error.exit_code != BAD_INPUT and not error.stopped
 
 
 @task(name="stage", task_run_name="{name}", cache_policy=NO_CACHE, persist_result=False)

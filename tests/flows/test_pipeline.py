@@ -40,7 +40,7 @@ def test_the_form_offers_every_stage() -> None:
         PipelineParams(until="retrain")
 
 
-@pytest.mark.parametrize(("exit_code", "again"), [(1, True), (2, False)])
+@pytest.mark.parametrize(("exit_code", "again"), [(1, True), (2, False), (143, False)])
 def test_a_network_stage_is_tried_again_unless_its_input_is_at_fault(exit_code: int, again: bool) -> None:
     failed = Failed(data=StageFailedError("ingest", exit_code, []))
     assert worth_retrying(None, None, failed) is again
