@@ -1,17 +1,16 @@
 """The best state of a run by a held-out measure, and when to stop waiting for a better one."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
 
-import torch.distributed as dist
+from torch import Tensor
 
 from simpleseg_core.config import HeldOutConfig
 from simpleseg_core.training.checkpoint import Checkpoints
 
 
 class Best:
-    """What every worker knows of the best evaluation so far; the first one keeps its state on the disk."""
+    """The best evaluation so far, whose state is kept on the disk. All workers call the same methods."""
 
     def __init__(self, config: HeldOutConfig, folder: Path, fingerprint: str, say: Callable[[str], None]) -> None:
         self._config = config
@@ -31,23 +30,19 @@ class Best:
         """Whether so many evaluations have brought nothing better that the run may end."""
         return bool(self._config.patience) and (step - self.step) // self._config.every >= self._config.patience
 
-    def save(self, state: dict[str, Any]) -> None:
+    def save(self, tensors: Mapping[str, Tensor]) -> None:
         """Keep the state of the best step."""
-        self._states.save(self.step, {"value": self.value, **state})
+        self._states.save(self.step, tensors, value=self.value)
 
-    def load(self) -> dict[str, Any] | None:
-        """The state that was kept, by this or by an earlier process, which it then is the best of."""
-        found = self._states.latest()
-        if found is None:
-            return None
-        self.step, self.value = found[0], float(found[1]["value"])
-        return found[1]
+    def find(self) -> None:
+        """Go on from the best evaluation of an earlier process, if there was one."""
+        if found := self._states.latest():
+            self.step, self.value = found[0], float(found[1]["value"])
 
-    def share(self) -> None:
-        """Tell all workers what the first one has loaded; all call it."""
-        known: list[tuple[int, float]] = [(self.step, self.value)]
-        dist.broadcast_object_list(known, src=0)
-        self.step, self.value = known[0]
+    def load(self, into: Mapping[str, Tensor]) -> None:
+        """Fill tensors with those that were kept."""
+        self._states.wait()
+        self._states.load(self.step, into)
 
     def clear(self) -> None:
         """Forget it: the run is done."""

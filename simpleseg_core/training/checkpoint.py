@@ -1,23 +1,46 @@
-"""Training state on disk: whole or not at all, checked before use; the newest few, in a folder of each run's own."""
+"""Training state on disk: each worker writes its share while it trains on; whole or not at all, checked before use.
+
+A state is a folder of safetensors files, a share each, and of `state.json`, which has their checksums and comes last.
+Any number of workers reads what any other number has written; the folder is on a disk that all of them see.
+"""
 
 import logging
-from collections.abc import Callable
+import warnings
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import Future
+from contextlib import contextmanager
 from pathlib import Path
 from shutil import rmtree
-from typing import Any
+from typing import Any, TypeVar, cast
 
-import torch
+import torch.distributed as dist
+from torch import Tensor
+from torch.distributed.checkpoint.api import CheckpointException
+from torch.distributed.checkpoint.hf_storage import HuggingFaceStorageReader, HuggingFaceStorageWriter
+from torch.distributed.checkpoint.metadata import Metadata
+from torch.distributed.checkpoint.planner import SavePlan, SavePlanner
+from torch.distributed.checkpoint.state_dict_loader import load
+from torch.distributed.checkpoint.state_dict_saver import async_save
+from torch.distributed.checkpoint.storage import WriteResult
 
-from simpleseg_core.files import replacing, write_text
+from simpleseg_core.files import flush, read_state, write_json, write_text
 from simpleseg_core.fingerprint import file_sum
 
 _log = logging.getLogger(__name__)
+# torch says with each state that there is one process, and logs each tensor of it to whoever logs at all.
+warnings.filterwarnings("ignore", "torch.distributed is disabled")
+logging.getLogger("c10d-NullHandler-dcp_logger").setLevel(logging.ERROR)
+_STATE = "state.json"
+_SUM = ".sha256"
+_T = TypeVar("_T")
+Values = dict[str, Any]
+"""What goes into JSON."""
 
 
 class Checkpoints:
     """Numbered states of one run, in the folder of its fingerprint; those of other runs beside it are left alone.
 
-    Each state has a checksum beside it, as `sha256sum --check` reads it. One that is damaged in whatever way is set
+    All workers make one and call the same methods in the same order. A state that is damaged in whatever way is set
     aside under another name, and the one before it counts.
     """
 
@@ -30,50 +53,90 @@ class Checkpoints:
             folder: holds the folders of all runs of a stage.
             fingerprint: of everything that the states depend on.
             keep: how many states are kept.
-            say: told in one line what is passed over, and where it lies.
+            say: told in one line what is passed over, and where it lies; by the first worker.
         """
         self._all, self._fingerprint, self._keep, self._say = folder, fingerprint, keep, say
         self._folder = folder / fingerprint[:16]
+        # The writer works beside the training, so its messages need a way of their own.
+        self._group = dist.new_group(backend="gloo") if dist.is_initialized() else None
+        self._rank: int = self._group.rank() if self._group else 0
+        self._size: int = self._group.size() if self._group else 1
+        self._saving: Future[Any] | None = None
 
-    def save(self, step: int, state: dict[str, Any]) -> None:
-        """Write the state after `step` steps, then drop the oldest ones."""
-        path = self._path(step)
-        with replacing(path) as partial:
-            torch.save({"step": step, "fingerprint": self._fingerprint, "state": state}, partial)
-            write_text(_sum(path), _sum_line(partial, path.name))  # first: a state that is there has its checksum
-        for old in self._steps()[: -self._keep]:
-            self._path(old).unlink()
-            _sum(self._path(old)).unlink(missing_ok=True)
+    def save(self, step: int, tensors: Mapping[str, Tensor], **values: Any) -> None:
+        """Copy the state after `step` steps, and write it while the run goes on; then the oldest ones go.
 
-    def latest(self) -> tuple[int, dict[str, Any]] | None:
-        """The newest undamaged state and its step; nothing in a checkpoint can run code."""
-        for step in reversed(self._steps()):
-            try:
-                return step, self._read(step)
-            except Exception as error:  # whatever is wrong with it, the one before may be right
-                self._set_aside(step, error)
-        self._name_others()
+        Args:
+            tensors: whole or sharded.
+            values: whatever else belongs to it; goes into JSON.
+
+        Raises:
+            OSError: the state before this one could not be written.
+        """
+        self.wait()
+        told = {"step": step, "fingerprint": self._fingerprint, "values": values}
+        saving = async_save(
+            {name: _copied(tensor) for name, tensor in tensors.items()},
+            storage_writer=_Writer(self._path(step), told, self._drop_old),
+            process_group=self._group,
+            no_dist=self._group is None,
+        )
+        self._saving = cast(Future[Any], saving)
+
+    def wait(self) -> None:
+        """Until what is being written is there.
+
+        Raises:
+            OSError: it could not be written.
+        """
+        saving, self._saving = self._saving, None
+        if saving:
+            with _failing_as(OSError, f"{self._folder}: the state of the training could not be written"):
+                saving.result()
+
+    def latest(self) -> tuple[int, Values] | None:
+        """Step and values of the newest undamaged state, the same on all workers; `load` reads its tensors."""
+        self.wait()
+        for step in reversed(self._agreed(self._steps())):
+            if (values := self._checked(step)) is not None:
+                return step, values
+        if self._rank == 0:
+            self._name_others()
         return None
+
+    def load(self, step: int, into: Mapping[str, Tensor]) -> None:
+        """Fill tensors, whole or sharded, with those of a state; nothing in a checkpoint can run code.
+
+        Raises:
+            ValueError: it does not hold them.
+        """
+        path = self._path(step)
+        reader = HuggingFaceStorageReader(str(path))
+        with _failing_as(ValueError, f"{path}: the state of the training could not be read"):
+            load(dict(into), storage_reader=reader, process_group=self._group, no_dist=self._group is None)
 
     def clear(self) -> None:
         """Forget the states of this run: it is done."""
-        rmtree(self._folder, ignore_errors=True)
+        self.wait()
+        if self._rank == 0:
+            rmtree(self._folder, ignore_errors=True)
 
-    def _read(self, step: int) -> dict[str, Any]:
-        path = self._path(step)
-        if _sum(path).read_text(encoding="utf-8") != _sum_line(path, path.name):
-            raise ValueError("it is not what its checksum says")
-        saved = torch.load(path, map_location="cpu", weights_only=True)
-        if (saved["step"], saved["fingerprint"]) != (step, self._fingerprint):
-            raise ValueError(f"it holds step {saved['step']} of run {saved['fingerprint']}")
-        state: dict[str, Any] = saved["state"]
-        return state
+    def _checked(self, step: int) -> Values | None:
+        """The values of a state if nothing of it is damaged; each worker looks at some of the files."""
+        found, fault = _read(self._path(step), self._rank, self._size)
+        if not fault and (found["step"], found["fingerprint"]) != (step, self._fingerprint):
+            fault = f"it holds step {found['step']} of run {found['fingerprint']}"
+        faults = list(filter(None, self._gathered(fault)))
+        if faults and self._rank == 0:
+            self._set_aside(step, faults[0])
+        return None if faults else found["values"]
 
-    def _set_aside(self, step: int, error: Exception) -> None:
+    def _set_aside(self, step: int, fault: str) -> None:
         path = self._path(step)
         aside = path.with_name(f"{path.name}.damaged")
+        rmtree(aside, ignore_errors=True)
         path.replace(aside)
-        self._say(f"the checkpoint of step {step} cannot be used ({error!r}); it is kept as {aside}")
+        self._say(f"the checkpoint of step {step} cannot be used ({fault}); it is kept as {aside}")
 
     def _name_others(self) -> None:
         """Say where states of other settings lie: they are of use again when the settings are."""
@@ -84,17 +147,88 @@ class Checkpoints:
                 "(going back to their settings goes on with them; remove what you do not need)"
             )
 
+    def _drop_old(self) -> None:
+        for old in self._steps()[: -self._keep]:
+            rmtree(self._path(old))
+
     def _path(self, step: int) -> Path:
-        return self._folder / f"step-{step:06d}.pt"
+        return self._folder / f"step-{step:06d}"
 
     def _steps(self) -> list[int]:
-        numbers = (path.stem.removeprefix("step-") for path in self._folder.glob("step-*.pt"))
+        numbers = (path.name.removeprefix("step-") for path in self._folder.glob("step-*"))
         return sorted(int(number) for number in numbers if number.isdecimal())
 
+    def _agreed(self, steps: list[int]) -> list[int]:
+        """What the first worker sees."""
+        return self._gathered(steps)[0]
 
-def _sum(path: Path) -> Path:
-    return path.with_name(f"{path.name}.sha256")
+    def _gathered(self, value: _T) -> list[_T]:
+        """The value of each worker."""
+        if self._group is None:
+            return [value]
+        values: list[Any] = [None] * self._size
+        dist.all_gather_object(values, value, group=self._group)
+        return values
 
 
-def _sum_line(file: Path, name: str) -> str:
-    return f"{file_sum(file)}  {name}\n"
+@contextmanager
+def _failing_as(kind: type[Exception], what: str) -> Iterator[None]:
+    """Torch's exception is none that `except Exception` sees; it holds those of the workers."""
+    try:
+        yield
+    except CheckpointException as error:
+        first, _ = next(iter(error.failures.values()))
+        raise kind(f"{what}: {first}") from first
+
+
+def _copied(tensor: Tensor) -> Tensor:
+    """On the CPU; torch's own staging would write tensors that are there already while the next step changes them."""
+    return tensor.detach().clone() if tensor.device.type == "cpu" else tensor.detach().cpu()
+
+
+class _Writer(HuggingFaceStorageWriter):
+    """Writes the shares beside where the state will be; the first worker gives them its name when all are there."""
+
+    def __init__(self, target: Path, told: Values, done: Callable[[], None]) -> None:
+        self._target, self._told, self._done = target, told, done
+        self._partial = target.with_name(f"{target.name}.partial")
+        super().__init__(str(self._partial), save_distributed=True)
+
+    def set_up_storage_writer(self, is_coordinator: bool, *args: Any, **kwargs: Any) -> None:
+        super().set_up_storage_writer(is_coordinator, *args, **kwargs)
+        if is_coordinator:  # what a process that was killed has left; workers write once this one has planned
+            rmtree(self._partial, ignore_errors=True)
+
+    def write_data(self, plan: SavePlan, planner: SavePlanner) -> Any:
+        writing = super().write_data(plan, planner)
+        for name in {result.storage_data.relative_path for result in writing.wait()}:
+            file = self._partial / name
+            write_text(file.with_name(name + _SUM), file_sum(file))
+        return writing
+
+    def finish(self, metadata: Metadata, results: list[list[WriteResult]]) -> None:
+        sums = {file.stem: file.read_text(encoding="utf-8") for file in self._partial.glob(f"*{_SUM}")}
+        for name in sums:
+            (self._partial / (name + _SUM)).unlink()
+        write_json(self._partial / _STATE, {**self._told, "files": sums})
+        write_text(self._partial / (_STATE + _SUM), f"{file_sum(self._partial / _STATE)}  {_STATE}\n")
+        flush(self._partial)
+        rmtree(self._target, ignore_errors=True)
+        self._partial.replace(self._target)
+        flush(self._target.parent)
+        self._done()
+
+
+def _read(folder: Path, rank: int, size: int) -> tuple[Values, str]:
+    """What is told of a state; and what is wrong with it, or with those of its files that fall to a worker."""
+    state, told = folder / _STATE, Values()
+    try:
+        if (folder / (_STATE + _SUM)).read_text(encoding="utf-8") != f"{file_sum(state)}  {_STATE}\n":
+            return told, f"{_STATE} is not what its checksum says"
+        told = read_state(state)
+        for name in sorted(told["files"])[rank::size]:
+            if file_sum(folder / name) != told["files"][name]:
+                return told, f"{name} is not what its checksum says"
+    except (OSError, UnicodeDecodeError, KeyError) as error:
+        return told, repr(error)
+    return told, ""

@@ -16,15 +16,8 @@ from pathlib import Path
 from typing import Any, cast
 
 import torch
-import torch.distributed as dist
 from torch import Tensor, nn
-from torch.distributed.checkpoint.state_dict import (
-    StateDictOptions,
-    get_model_state_dict,
-    get_optimizer_state_dict,
-    set_model_state_dict,
-    set_optimizer_state_dict,
-)
+from torch.distributed.checkpoint.state_dict import StateDictOptions, get_model_state_dict
 
 from simpleseg_core.config import ModelConfig, RLConfig
 from simpleseg_core.models.loading import DTYPES, checkpoint_state, load_model, load_processor, save_checkpoint
@@ -46,7 +39,7 @@ from simpleseg_core.training.policy import Policy
 from simpleseg_core.training.rl_batch import Group, Sample, Team, WorkerBatch, rewards_of, samples_of, split
 from simpleseg_core.training.rl_measured import Measured
 from simpleseg_core.training.schedule import is_due, learning_rate
-from simpleseg_core.training.state import in_type
+from simpleseg_core.training.state import in_type, restore_training, training_state
 
 _FULL = StateDictOptions(full_state_dict=True, cpu_offload=True)
 
@@ -116,22 +109,19 @@ class Trainer:
         return pack_weights(checkpoint_state(self._model, state), version) if self._team.rank == 0 else None
 
     def save(self, step: int, cursor: int) -> None:
-        """Checkpoint after `step` steps, in which `cursor` prompts were drawn."""
-        model = get_model_state_dict(self._model, options=_FULL)
-        optimizer = get_optimizer_state_dict(self._model, self._optimizer.parts, options=_FULL)
-        if self._team.rank == 0:
-            self._checkpoints.save(step, {"model": model, "optimizer": optimizer, "cursor": cursor})
+        """Checkpoint after `step` steps, in which `cursor` prompts were drawn; it is written beside the next step."""
+        self._checkpoints.save(step, training_state(self._model, self._optimizer), cursor=cursor)
 
     def resume(self) -> Resumed:
-        """Load the newest checkpoint of this run on the first worker, if there is one, and hand it to the others."""
-        latest = self._checkpoints.latest() if self._team.rank == 0 else None
-        if not self._agreed(latest is not None):
+        """Load the newest checkpoint of this run, if there is one."""
+        latest = self._checkpoints.latest()
+        if not latest:
             return Resumed(0, 0, self._notes)
-        step, state = latest or (0, {"model": {}, "optimizer": {}, "cursor": 0})
-        options = StateDictOptions(full_state_dict=True, broadcast_from_rank0=self._team.size > 1)
-        set_model_state_dict(self._model, state["model"], options=options)
-        set_optimizer_state_dict(self._model, self._optimizer.parts, state["optimizer"], options=options)
-        return Resumed(step, int(state["cursor"]), self._notes)
+        step, values = latest
+        state = training_state(self._model, self._optimizer)
+        self._checkpoints.load(step, state)
+        restore_training(self._model, self._optimizer, state)
+        return Resumed(step, int(values["cursor"]), self._notes)
 
     def finish(self, output: Path) -> None:
         """Write the HF checkpoint and forget the state of training."""
@@ -139,7 +129,7 @@ class Trainer:
         state = self._whole_state()
         if self._team.rank == 0:
             save_checkpoint(self._model, self._processor, output, state)
-            self._checkpoints.clear()
+        self._checkpoints.clear()
 
     def _whole_state(self) -> dict[str, Tensor]:
         """All weights in the type of the model, gathered from all workers; empty on every worker but the first."""
@@ -147,14 +137,6 @@ class Trainer:
         tied = set(self._model.all_tied_weights_keys)  # gathering makes copies of what is one tensor
         dtype = DTYPES[self._spec.model.dtype]
         return in_type({name: value for name, value in gathered.items() if name not in tied}, dtype)
-
-    def _agreed(self, found: bool) -> bool:
-        """What the first worker has found."""
-        if self._team.size == 1:
-            return found
-        told = [found]
-        dist.broadcast_object_list(told, src=0)
-        return told[0]
 
     def _load(self) -> Any:
         """The starting weights in float32, the master copy whatever the compute type."""

@@ -1,5 +1,6 @@
 """Where a training run's conversations come from: the dataset stage's tables, or fresh RefShapes scenes without end."""
 
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,7 +9,7 @@ from typing import TYPE_CHECKING, Protocol
 import numpy as np
 from PIL import Image
 
-from simpleseg_core.config import ContourConfig, DatasetConfig, Phase, RefShapesConfig
+from simpleseg_core.config import ContourConfig, DatasetConfig, Phase, RefShapesConfig, TrainConfig
 from simpleseg_core.data.mapped import MappedRows
 from simpleseg_core.data.records import CONVERSATIONS
 from simpleseg_core.data.shards import ImageStore
@@ -19,6 +20,9 @@ from simpleseg_core.training.schedule import is_due
 
 if TYPE_CHECKING:
     from simpleseg_core.training.collate import Batch, Collator
+
+_MOST_LOADERS = 4
+"""Chosen by itself: more help where images are large and steps short, and each holds memory."""
 
 
 @dataclass(frozen=True)
@@ -139,6 +143,14 @@ class StepBatches:
         if self.packed:
             return [slice(first, None, share // size) for first in range(share // size)]
         return [slice(first, first + size) for first in range(0, share, size)]
+
+
+def loaders(train: TrainConfig, world_size: int) -> int:
+    """Processes of one worker that prepare batches, where the machine has `world_size` workers."""
+    if train.loader_workers is not None:
+        return train.loader_workers
+    spare = len(os.sched_getaffinity(0)) // world_size - train.threads - 1  # which feeds the device
+    return min(max(spare, 0), _MOST_LOADERS)
 
 
 def _characters(conversation: Conversation) -> int:

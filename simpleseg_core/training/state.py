@@ -19,36 +19,52 @@ from simpleseg_core.training.lora import merge_adapters, without_adapters
 from simpleseg_core.training.optimizer import Optimizers
 
 _WHOLE = StateDictOptions(full_state_dict=True, cpu_offload=True)
-_LEARNED = StateDictOptions(full_state_dict=True, cpu_offload=True, ignore_frozen_params=True)
+_LEARNED = StateDictOptions(ignore_frozen_params=True, flatten_optimizer_state_dict=True, strict=False)
+_COPIED = "module."
+"""In front of the names of a model that workers have copies of."""
+_MODEL, _OPTIMIZER = "model.", "optimizer."
 
 
-def gather_state(model: nn.Module, optimizer: Optimizers) -> dict[str, Any]:
-    """What a run needs to go on, on the first worker: what learns, and the optimizer's averages. All call it."""
-    averages = get_optimizer_state_dict(model, optimizer.parts, options=_LEARNED)
-    return {"model": gather_learned(model), "optimizer": averages}
+def learned(model: nn.Module) -> dict[str, Tensor]:
+    """This worker's part of the weights that learn, each once, by name: the tensors themselves. All call it."""
+    once = {name for name, _ in model.named_parameters()}
+    twice = {name for name, _ in model.named_parameters(remove_duplicate=False)} - once
+    others = {name.removeprefix(_COPIED) for name in twice}
+    state = get_model_state_dict(model, options=_LEARNED)
+    return _prefixed(_MODEL, {name: value for name, value in state.items() if name not in others})
 
 
-def gather_learned(model: nn.Module) -> dict[str, Any]:
-    """The weights that learn, on the first worker. All call it."""
-    return get_model_state_dict(model, options=_LEARNED)
+def training_state(model: nn.Module, optimizer: Optimizers) -> dict[str, Tensor]:
+    """This worker's part of what a run needs to go on: what learns, and the optimizer's averages. All call it."""
+    return learned(model) | _prefixed(_OPTIMIZER, _tensors(_averages(model, optimizer)))
 
 
-def spread_state(state: dict[str, Any] | None, model: nn.Module, optimizer: Optimizers, world_size: int) -> None:
-    """Give every worker its part of what `gather_state` gave; all but the first have None."""
-    spread_learned(state["model"] if state else None, model, world_size)
-    averages = state["optimizer"] if state else {}
-    set_optimizer_state_dict(model, optimizer.parts, averages, options=_parted(world_size))
+def restore_learned(model: nn.Module, state: Mapping[str, Tensor]) -> None:
+    """Take back what `learned` gave, from wherever it has been. All call it."""
+    set_model_state_dict(model, _without(_MODEL, state), options=_LEARNED)
 
 
-def spread_learned(state: dict[str, Any] | None, model: nn.Module, world_size: int) -> None:
-    """Give every worker its part of what `gather_learned` gave; all but the first have None."""
-    set_model_state_dict(model, state or {}, options=_parted(world_size))
+def restore_training(model: nn.Module, optimizer: Optimizers, state: Mapping[str, Tensor]) -> None:
+    """Take back what `training_state` gave; rates and the like stay those of the configuration. All call it."""
+    restore_learned(model, state)
+    averages = _averages(model, optimizer) | _without(_OPTIMIZER, state)
+    set_optimizer_state_dict(model, optimizer.parts, averages, options=_LEARNED)
 
 
-def _parted(world_size: int) -> StateDictOptions:
-    return StateDictOptions(
-        full_state_dict=True, broadcast_from_rank0=world_size > 1, ignore_frozen_params=True, strict=False
-    )
+def _averages(model: nn.Module, optimizer: Optimizers) -> dict[str, Any]:
+    return dict(get_optimizer_state_dict(model, optimizer.parts, options=_LEARNED))
+
+
+def _tensors(values: Mapping[str, Any]) -> dict[str, Tensor]:
+    return {name: value for name, value in values.items() if isinstance(value, Tensor)}
+
+
+def _prefixed(prefix: str, values: Mapping[str, Any]) -> dict[str, Any]:
+    return {prefix + name: value for name, value in values.items()}
+
+
+def _without(prefix: str, values: Mapping[str, Any]) -> dict[str, Any]:
+    return {name.removeprefix(prefix): value for name, value in values.items() if name.startswith(prefix)}
 
 
 def gather_weights(model: nn.Module, plain: PreTrainedModel, dtype: torch.dtype) -> dict[str, Tensor]:

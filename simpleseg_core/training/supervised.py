@@ -4,9 +4,8 @@ Shapes: B conversations of a micro-batch, T tokens of the longest, L learned tok
 inputs but the pixels are (B, T); the label at t is predicted at t - 1, so both lose an end.
 """
 
-import os
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, closing, nullcontext
 from dataclasses import asdict, astuple
 from typing import Any, cast
 
@@ -15,7 +14,6 @@ import torch.distributed as dist
 from torch.utils.data import DataLoader, Dataset
 from transformers import PreTrainedModel, ProcessorMixin
 
-from simpleseg_core.config import TrainConfig
 from simpleseg_core.journal import Journal
 from simpleseg_core.models.architectures import architecture
 from simpleseg_core.models.loading import DTYPES, save_checkpoint
@@ -34,13 +32,16 @@ from simpleseg_core.training.parallel import accumulating
 from simpleseg_core.training.parts import part_of, rate_of
 from simpleseg_core.training.placed import is_sharded, placed
 from simpleseg_core.training.run import HeldOut, SupervisedRun
-from simpleseg_core.training.samples import StepBatches
+from simpleseg_core.training.samples import StepBatches, loaders
 from simpleseg_core.training.schedule import is_due, learning_rate
-from simpleseg_core.training.state import gather_learned, gather_state, gather_weights, spread_learned, spread_state
+from simpleseg_core.training.state import (
+    gather_weights,
+    learned,
+    restore_learned,
+    restore_training,
+    training_state,
+)
 from simpleseg_core.training.throughput import Sizes, Throughput, Work
-
-_MOST_LOADERS = 4
-"""Chosen by itself: more help where images are large and steps short, and each holds memory."""
 
 
 def train(
@@ -56,7 +57,9 @@ def train(
         beat: told what comes next, with the step.
     """
     torch.manual_seed(run.seed + rank)
-    _Worker(run, *placed(run, device, world_size), device, rank, world_size, beat).run()
+    worker = _Worker(run, *placed(run, device, world_size), device, rank, world_size, beat)
+    with closing(worker):
+        worker.run()
 
 
 class _Worker:
@@ -78,7 +81,7 @@ class _Worker:
         self._optimizer = build_optimizer(model, run.train.optimizer, self._rate)
         self._events = run.journal or Journal(run.work)
         folder = run.work / "checkpoints"
-        self._checkpoints = Checkpoints(folder, run.fingerprint, say=self._events.note) if rank == 0 else None
+        self._checkpoints = Checkpoints(folder, run.fingerprint, say=self._events.note)
         held = run.train.held_out
         chooses = held is not None and held.choose != "last"
         self._best = Best(held, run.work / "best", run.fingerprint, self._events.note) if held and chooses else None
@@ -108,6 +111,10 @@ class _Worker:
             self._beat(step + 2, "waiting for its batches")
         self._beat(self._run.steps, "saving the model")
         self._save_model()
+
+    def close(self) -> None:
+        """Let what is being written be finished."""
+        self._checkpoints.wait()
 
     def _batches(self, start: int) -> Iterator[Sequence[Batch]]:
         train = self._run.train
@@ -218,9 +225,7 @@ class _Worker:
         if not self._best:
             return False
         if self._best.is_new(step, measured):
-            state = {"model": gather_learned(self._model)}
-            if self._rank == 0:
-                self._best.save(state)
+            self._best.save(learned(self._model))
         return self._best.is_final(step)
 
     def _measure(self, held: HeldOut) -> dict[str, float]:
@@ -255,44 +260,34 @@ class _Worker:
         return rate_of(part_of(name, family), self._run.train.rates)
 
     def _save_state(self, step: int) -> None:
-        """Gather the state from every worker; the first one writes it."""
-        state = gather_state(self._model, self._optimizer)
-        if self._checkpoints:
-            self._checkpoints.save(step, state)
+        """Begin to write the state; the run goes on meanwhile."""
+        self._checkpoints.save(step, training_state(self._model, self._optimizer))
 
     def _resume(self) -> int:
-        """Load the newest state on the first worker, hand it to the others, and return the number of steps done."""
-        latest = self._checkpoints.latest() if self._checkpoints else None
-        done = int(self._sum(torch.tensor(latest[0] if latest else 0)))
-        if done:
-            spread_state(latest[1] if latest else None, self._model, self._optimizer, self._world_size)
-        if self._best and self._rank == 0:
-            self._best.load()
-        if self._best and self._world_size > 1:
-            self._best.share()
-        return done
+        """Load the newest state, if there is one, and return the number of steps done."""
+        step, _ = self._checkpoints.latest() or (0, {})
+        if step:
+            state = training_state(self._model, self._optimizer)
+            self._checkpoints.load(step, state)
+            restore_training(self._model, self._optimizer, state)
+        if self._best:
+            self._best.find()
+        return step
 
     def _save_model(self) -> None:
         if self._best and self._best.step:
-            best = self._best.load() if self._rank == 0 else None
-            spread_learned(best["model"] if best else None, self._model, self._world_size)
+            state = learned(self._model)
+            self._best.load(state)
+            restore_learned(self._model, state)
         plain, dtype = self._plain_model(), DTYPES[self._run.model.dtype]
         state = gather_weights(self._model, plain, dtype)
-        if self._checkpoints:
+        if self._rank == 0:
             plain.config.dtype = dtype
             save_checkpoint(plain, self._processor, self._run.output, state)
-            self._checkpoints.clear()
-            if self._best:
-                self._best.clear()
             stop_file(self._run.work).unlink(missing_ok=True)  # too late
-
-
-def loaders(train: TrainConfig, world_size: int) -> int:
-    """Processes of one worker that prepare batches, where the machine has `world_size` workers."""
-    if train.loader_workers is not None:
-        return train.loader_workers
-    spare = len(os.sched_getaffinity(0)) // world_size - train.threads - 1  # which feeds the device
-    return min(max(spare, 0), _MOST_LOADERS)
+        self._checkpoints.clear()
+        if self._best:
+            self._best.clear()
 
 
 def _mask(inputs: Mapping[str, torch.Tensor]) -> torch.Tensor:

@@ -82,7 +82,7 @@ class Checkout:
     def kill_at_checkpoint(self, stage: str) -> None:
         """Start the pipeline and kill it, with everything it started, once a stage has saved a checkpoint."""
         with (self.root / "killed.log").open("w") as log, running(self.root, log, "run") as process:
-            while not list(self.workspace.work(stage).rglob("step-*.pt")):
+            while not list(self.workspace.work(stage).rglob("step-??????/state.json")):
                 assert process.poll() is None, (self.root / "killed.log").read_text()
                 time.sleep(0.05)
 

@@ -103,7 +103,7 @@ def test_the_best_state_is_written_and_waiting_ends(run: SupervisedRun) -> None:
     written = load_file(run.output / "model.safetensors")
     weight = "model.layers.0.mlp.down_proj.weight"
     assert torch.equal(written[weight], best["model.language_model.layers.0.mlp.down_proj.weight"])
-    assert not list(run.work.rglob("step-*.pt")), "nothing is left of a run that is done"
+    assert not list(run.work.rglob("step-*")), "nothing is left of a run that is done"
 
 
 def test_the_last_rows_of_a_table_are_never_learned(tmp_path: Path) -> None:

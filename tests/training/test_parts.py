@@ -108,7 +108,7 @@ def test_adapters_learn_and_are_merged(run: SupervisedRun, tmp_path: Path) -> No
     run = replace(run, steps=6, train=settings, probe=listen(kill=True))
     with pytest.raises(Killed):
         train(run, CPU)
-    [*_, state] = sorted(run.work.rglob("step-*.pt"))
+    [*_, state] = sorted(run.work.rglob("step-*/*.safetensors"))
     assert state.stat().st_size < 0.9 * (Path(run.start) / "model.safetensors").stat().st_size, (
         "frozen weights are kept"
     )

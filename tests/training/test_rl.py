@@ -283,7 +283,7 @@ def stage_process(data: Path, model: Path, folder: Path) -> Iterator["subprocess
 
 def wait_for_checkpoint(folder: Path, process: "subprocess.Popen[bytes]", seconds: float = 240) -> None:
     deadline = time.monotonic() + seconds
-    while not list(folder.rglob("step-*.pt.sha256")):
+    while not list(folder.rglob("step-??????/state.json")):
         assert process.poll() is None, "the stage ended before its first checkpoint"
         assert time.monotonic() < deadline, "no checkpoint"
         time.sleep(0.05)

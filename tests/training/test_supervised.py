@@ -15,8 +15,8 @@ from simpleseg_core.fingerprint import fingerprint
 from simpleseg_core.journal import Journal
 from simpleseg_core.models.loading import load_model, load_processor
 from simpleseg_core.training.run import SupervisedRun
-from simpleseg_core.training.samples import Conversation, SceneStream
-from simpleseg_core.training.supervised import loaders, train
+from simpleseg_core.training.samples import Conversation, SceneStream, loaders
+from simpleseg_core.training.supervised import train
 from tests.tiny import TINY, FourColours, losses
 
 CPU = torch.device("cpu")
@@ -117,8 +117,9 @@ def test_a_damaged_checkpoint_is_passed_over_and_said(run: SupervisedRun) -> Non
     killed = replace(run, train=run.train.model_copy(update={"probe_every": 1}), probe=kill_at(7))
     with pytest.raises(Killed):
         train(killed, CPU)
-    newest = max(run.work.rglob("step-*.pt"))
-    newest.write_bytes(newest.read_bytes()[:-1000])
+    newest = max(run.work.rglob("step-*"))
+    [share] = newest.glob("*.safetensors")
+    share.write_bytes(share.read_bytes()[:-1000])
     train(replace(killed, probe=None), CPU)
     events = [json.loads(line) for line in (run.work / "events.jsonl").read_text().splitlines()]
     assert [event["begin"] for event in events if "begin" in event] == [0, 3]
@@ -145,7 +146,7 @@ def test_a_step_that_is_not_finite_is_not_taken(run: SupervisedRun) -> None:
     assert [batch["labels"].shape[0] for batch in kept["batch"]] == [4, 4]
     clean = load_model(run.start, TINY)
     assert clean(**kept["batch"][0]["inputs"]).logits.isfinite().all()
-    assert [path.name for path in run.work.rglob("step-*.pt") if path.parent.name != "not-finite"] == ["step-000003.pt"]
+    assert [path.name for path in run.work.glob("checkpoints/*/step-*")] == ["step-000003"]
     train(run, CPU)
     assert list(losses(run)) == list(range(1, 9))
 
