@@ -14,6 +14,7 @@ from simpleseg_core.annotate._device import precision, resolve_device
 from simpleseg_core.annotate._grounding import Floats, Offsets, PromptedImage, detect
 from simpleseg_core.annotate._protocols import CaptionedImage, Detection
 from simpleseg_core.config import DetectConfig
+from simpleseg_core.names import did_you_mean
 
 _ARCHITECTURES = {"swin_t": "GroundingDINO_SwinT_OGC", "swin_b": "GroundingDINO_SwinB_cfg"}
 _MEAN, _STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
@@ -126,7 +127,8 @@ def build_groundingdino(architecture: str, text_encoder: Path | None = None, **c
     """
     if architecture not in _ARCHITECTURES:
         raise ValueError(
-            f"detect.config_file: no architecture {architecture!r}: choose one of {', '.join(_ARCHITECTURES)}"
+            f"detect.config_file: no architecture {architecture!r}{did_you_mean(architecture, _ARCHITECTURES)}: "
+            f"choose one of {', '.join(_ARCHITECTURES)}"
         )
     _groundingdino_compat.install()
     import groundingdino

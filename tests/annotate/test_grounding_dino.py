@@ -230,3 +230,5 @@ def test_a_missing_checkpoint_and_an_unknown_architecture_are_named(tmp_path: Pa
         ValueError, match=r"detect\.config_file: no architecture 'resnet': choose one of swin_t, swin_b"
     ):
         build_groundingdino("resnet")
+    with pytest.raises(ValueError, match="did you mean `swin_t`"):
+        build_groundingdino("swin-t")
