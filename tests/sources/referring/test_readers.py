@@ -457,7 +457,7 @@ def test_a_split_that_is_not_there_cannot_be_evaluated_on(tmp_path: Path) -> Non
     config = ReferringConfig(dataset="refcoco", root=small_refcoco(tmp_path), benchmarks=("val", "test"))
     with pytest.raises(
         ValueError,
-        match=r"refcoco has no split test to evaluate on, did you mean `testA` or `testB`.: .* testA, testB, train, val",
+        match=r"refcoco has no split test to evaluate on, did you mean `testA` or `testB`.: .* testA, testB, train",
     ):
         read_referring(config)
     with pytest.raises(ValueError, match="did you mean `testA`"):
