@@ -35,6 +35,7 @@ class Settings:
     lr: float
     temperature: float
     pool: int
+    present_only: bool
     held_out: int
     scenes_seed: int
     margin: float

@@ -116,6 +116,8 @@ def run(arguments: argparse.Namespace, settings: "Settings") -> None:
     results = Results(out, settings)
     processes, config = arguments.cpus, load_config(Path(__file__).parents[1] / "params.yaml")
     pool = draw_scenes(config, settings.scenes_seed, range(settings.pool), processes)
+    if settings.present_only:
+        pool = pool.that_are_there()
     judged_by = range(_FIRST_HELD_OUT, _FIRST_HELD_OUT + settings.held_out)
     held_out = draw_scenes(config, settings.scenes_seed, judged_by, processes)
     print(f"{len(pool.truths)} + {len(held_out.truths)} scenes drawn; {deadline - time.time():.0f} s left", flush=True)
@@ -188,6 +190,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--lr", type=float, default=2e-4)
     parser.add_argument("--temperature", type=float, default=0.8)
     parser.add_argument("--pool", type=int, default=8192, help="scenes to learn from")
+    parser.add_argument("--present-only", action="store_true", help="learn from queries whose object is there")
     parser.add_argument("--held-out", type=int, default=2000, help="scenes to be judged by")
     parser.add_argument("--scenes-seed", type=int, default=20_261_125)
     parser.add_argument("--margin", type=float, default=0.02, help="of the reward, for an answer to be distilled")

@@ -35,6 +35,11 @@ class Scenes:
     present: NDArray[np.bool_]
     """Whether what is asked for is there."""
 
+    def that_are_there(self) -> "Scenes":
+        """Those whose object is there."""
+        kept = self.present.nonzero()[0].tolist()
+        return Scenes([self.requests[i] for i in kept], [self.truths[i] for i in kept], self.present[kept])
+
 
 def draw_scenes(config: Config, seed: int, indices: range, processes: int) -> Scenes:
     """Scenes of the train split under a seed."""

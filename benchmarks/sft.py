@@ -104,7 +104,7 @@ def train_ours(config: Config, trial: Trial, rows: Rows, steps: int, work: Path)
         if doing == "learning":
             begins.append(time.perf_counter())
 
-    train(run, torch.device("cpu"), beat=beat)
+    train(run, torch.device("cuda" if torch.cuda.is_available() else "cpu"), beat=beat)
     lines = (work / "events.jsonl").read_text(encoding="utf-8").splitlines()
     losses = [line["metrics"]["loss"] for line in map(json.loads, lines) if "loss" in line.get("metrics", {})]
     return begins, sum(losses) / len(losses)
@@ -113,6 +113,7 @@ def train_ours(config: Config, trial: Trial, rows: Rows, steps: int, work: Path)
 def train_trl(config: Config, trial: Trial, rows: Rows, steps: int, work: Path) -> tuple[list[float], float]:
     """The same by TRL."""
     import datasets
+    import torch
     from transformers import AutoModelForImageTextToText, TrainerCallback
     from trl import SFTConfig, SFTTrainer
 
@@ -149,7 +150,7 @@ def train_trl(config: Config, trial: Trial, rows: Rows, steps: int, work: Path) 
         max_length=None,
         bf16=False,
         gradient_checkpointing=False,
-        use_cpu=True,
+        use_cpu=not torch.cuda.is_available(),
         save_strategy="no",
         report_to="none",
         disable_tqdm=True,
