@@ -10,6 +10,8 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
+from tests.test_imports import lint
+
 PACKAGES = ("simpleseg_core", "tasks", "flows")
 
 
@@ -394,3 +396,10 @@ def test_a_metric_is_an_entry_of_the_table(said: dict[str, str]) -> None:
 
 def test_an_objective_is_a_function_and_its_name(said: dict[str, str]) -> None:
     assert said["objective"] == "[-3.0, 6.0]"
+
+
+@pytest.mark.usefixtures("said")
+def test_no_contract_of_imports_has_to_name_what_is_added(checkout: Path, repository: Path) -> None:
+    shutil.copy(repository / "pyproject.toml", checkout)
+    done = lint(checkout)
+    assert done.returncode == 0, done.stdout
