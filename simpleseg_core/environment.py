@@ -58,7 +58,7 @@ LOOPBACK_HOSTS = ("127.0.0.1", "localhost", "::1")
 _CPU_ONLY = {
     # torch.compile wants a C++ compiler, which a fresh machine may lack, and eager is as fast at nano scale.
     "TORCHDYNAMO_DISABLE": "1",
-    # vLLM's kernels of latent attention (Kimi-VL) take large models' sizes only; without them it is multiplied out.
+    # vLLM's kernels of latent attention take large models' sizes only; without them it is multiplied out.
     "VLLM_MLA_DISABLE": "1",
 }
 

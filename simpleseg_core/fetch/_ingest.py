@@ -2,7 +2,6 @@
 
 import asyncio
 import errno
-import logging
 import shutil
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -24,8 +23,6 @@ from simpleseg_core.fetch._resume import plan_tasks
 from simpleseg_core.fetch._shard import Counts, Services, ingest_shard, retry_shard
 from simpleseg_core.fetch._status import Status
 from simpleseg_core.files import write_json
-
-_log = logging.getLogger(__name__)
 
 _SHARDS_AT_ONCE = 2
 """The rows of a second shard fill the slots that the slowest rows of a first one leave."""

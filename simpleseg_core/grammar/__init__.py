@@ -3,7 +3,7 @@
 from simpleseg_core.grammar._types import ELEMENTS, PAIRS, Element, Style, answer_element
 from simpleseg_core.grammar.constrain import answer_regex
 from simpleseg_core.grammar.format import format_box, format_points, format_polygons
-from simpleseg_core.grammar.parse import Parsed, ParsedBoxes, ParsedPoints, parse_box, parse_points, parse_polygons
+from simpleseg_core.grammar.parse import Parsed, ParsedBoxes, parse_box, parse_polygons
 from simpleseg_core.grammar.templates import PUBLISHED_ANSWERS, PUBLISHED_QUESTIONS, QUESTIONS, answer, question
 
 __all__ = [
@@ -15,7 +15,6 @@ __all__ = [
     "Element",
     "Parsed",
     "ParsedBoxes",
-    "ParsedPoints",
     "Style",
     "answer",
     "answer_element",
@@ -24,7 +23,6 @@ __all__ = [
     "format_points",
     "format_polygons",
     "parse_box",
-    "parse_points",
     "parse_polygons",
     "question",
 ]

@@ -18,9 +18,7 @@ _AMBIGUOUS = 2.0
 _CORNERS = [0, 1, 2, 1, 2, 3, 0, 3]
 """Where x and y of the four corners stand in a box."""
 _STEPS: dict[Style, int] = {"unit": 1, "permille": 1000}
-_WANTED: dict[Element, str] = {
-    "mask": "polygon of three points or more", "point": "list of 2 numbers", "bbox": "list of 4 numbers"
-}  # fmt: skip
+_WANTED: dict[Element, str] = {"mask": "polygon of three points or more", "bbox": "list of 4 numbers"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,14 +26,6 @@ class Parsed:
     """Polygons read from an answer; no polygons and no error means that the answer was `[]`: nothing there."""
 
     polygons: list[Polygon] = field(default_factory=list)
-    error: str | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class ParsedPoints:
-    """Points (N, 2) read from an answer; none and no error means `[]`."""
-
-    points: NDArray[np.float64] = field(default_factory=lambda: np.empty((0, 2)))
     error: str | None = None
 
 
@@ -68,12 +58,6 @@ def parse_polygons(
     """
     found, error = _parse(text, "mask", _outlines, strict, style, size)
     return Parsed([outline.reshape(-1, 2) for outline in found], error)
-
-
-def parse_points(text: str, *, strict: bool = False, style: Style | None = None) -> ParsedPoints:
-    """Read one point `[x,y]` or several `[[x,y],...]`; as tolerant as `parse_polygons`."""
-    points, error = _parse(text, "point", lambda rows: [row for row in _split(rows) if len(row) == 2], strict, style)
-    return ParsedPoints(np.array(points).reshape(-1, 2), error)
 
 
 def parse_box(text: str, *, strict: bool = False, style: Style | None = None) -> ParsedBoxes:

@@ -16,25 +16,30 @@ from transformers import (
     ProcessorMixin,
 )
 
-from simpleseg_core.models.kimi_vl.registration import register
+from simpleseg_core.kinds import ARCHITECTURES
+
+
+def _register() -> None:
+    for name in ARCHITECTURES.names():
+        ARCHITECTURES.load(name).register()
 
 
 def read_config(path: str | Path, trust_remote_code: bool = False) -> PreTrainedConfig:
     """`config.json` of a local folder or hub id."""
-    register()
+    _register()
     config: PreTrainedConfig = AutoConfig.from_pretrained(str(path), trust_remote_code=trust_remote_code)
     return config
 
 
 def read_tokenizer(path: str | Path, trust_remote_code: bool = False) -> Any:
     """The tokenizer of a local folder or hub id."""
-    register()
+    _register()
     return AutoTokenizer.from_pretrained(str(path), trust_remote_code=trust_remote_code)
 
 
 def read_processor(path: str | Path, trust_remote_code: bool = False, **options: Any) -> ProcessorMixin:
     """The processor of a local folder or hub id, with other options than its files say."""
-    register()
+    _register()
     processor: ProcessorMixin = AutoProcessor.from_pretrained(str(path), trust_remote_code=trust_remote_code, **options)
     return processor
 
@@ -45,7 +50,7 @@ def read_model(path: str | Path, trust_remote_code: bool = False, **options: Any
     Raises:
         OSError: no such folder or hub id, or no safetensors in it.
     """
-    register()
+    _register()
     model: PreTrainedModel = AutoModelForImageTextToText.from_pretrained(
         str(path), use_safetensors=True, trust_remote_code=trust_remote_code, **options
     )

@@ -65,16 +65,14 @@ class MicroBatch:
         """With the largest images that the processor lets through.
 
         Args:
-            shape: configuration of a model of the Qwen-VL family.
+            shape: configuration of a model whose vision tower merges patches of one or more frames.
 
         Raises:
             ValueError: an image takes all the tokens of a row, or the model is of another family.
         """
         vision = shape.vision_config
         if not hasattr(vision, "spatial_merge_size") or not hasattr(vision, "temporal_patch_size"):
-            raise ValueError(
-                f"model.base: plans count the memory of the Qwen-VL family, and this is {shape.model_type}"
-            )
+            raise ValueError(f"model.base: the memory of a model of type {shape.model_type} cannot be planned")
         merged = vision.patch_size * vision.spatial_merge_size
         side = max(int(model.max_pixels**0.5) // merged, 1) * vision.spatial_merge_size
         image_tokens = (side // vision.spatial_merge_size) ** 2

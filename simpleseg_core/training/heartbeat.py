@@ -5,7 +5,6 @@ Workers and whoever started them meet in the stage's work folder, which all of t
 
 import faulthandler
 import json
-import logging
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -13,8 +12,6 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from simpleseg_core.files import read_state, write_text
-
-_log = logging.getLogger(__name__)
 
 Beat = Callable[[int, str], None]
 """Step and what is being done in it."""

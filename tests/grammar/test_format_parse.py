@@ -1,6 +1,7 @@
 """What is formatted parses back to itself; what a model writes is read as far as it makes sense; nothing raises."""
 
 import json
+import re
 
 import numpy as np
 import pytest
@@ -11,11 +12,11 @@ from simpleseg_core.geometry import Polygon
 from simpleseg_core.grammar import (
     PUBLISHED_ANSWERS,
     Style,
+    answer_regex,
     format_box,
     format_points,
     format_polygons,
     parse_box,
-    parse_points,
     parse_polygons,
 )
 
@@ -45,11 +46,12 @@ def test_polygons_survive(polygons: list[Polygon], style: Style, strict: bool) -
 
 
 @QUICK
-@given(rows(2, 0, 5), st.sampled_from(STYLES), st.booleans())
-def test_points_survive(points: np.ndarray, style: Style, strict: bool) -> None:
-    parsed = parse_points(format_points(points, style=style), strict=strict)
-    assert parsed.error is None
-    assert np.array_equal(parsed.points, points)
+@given(rows(2, 0, 5), st.sampled_from(STYLES))
+def test_points_survive(points: np.ndarray, style: Style) -> None:
+    text = format_points(points, style=style)
+    assert re.fullmatch(answer_regex("text->point", style), text)
+    said = np.array(json.loads(text)).reshape(-1, 2) / {"permille": 1000, "unit": 1}[style]
+    assert np.array_equal(said, points)
 
 
 @QUICK
@@ -131,12 +133,11 @@ def test_all_objects_of_an_answer_count(text: str) -> None:
     assert [polygon.tolist() for polygon in parsed.polygons] == [TRIANGLE, [*TRIANGLE[:2], [0.05, 0.09]]]
 
 
-def test_all_boxes_and_points_of_a_list_of_dictionaries_count() -> None:
+def test_all_boxes_of_a_list_of_dictionaries_count_and_points_are_no_outline() -> None:
     boxes = '```json\n[{"bbox_2d": [1,2,3,4], "label": "cat"},\n {"bbox_2d": [5,6,7,8], "label": "cat"}]\n```'
     assert parse_box(boxes).boxes.tolist() == [[0.001, 0.002, 0.003, 0.004], [0.005, 0.006, 0.007, 0.008]]
     assert len(parse_polygons(boxes).polygons) == 2
     points = '[{"point_2d": [1,2]}, {"point_2d": [3,4]}, {"point_2d": [5,6]}]'
-    assert parse_points(points).points.tolist() == [[0.001, 0.002], [0.003, 0.004], [0.005, 0.006]]
     assert parse_polygons(points).error  # three objects are no triangle
 
 
@@ -154,7 +155,6 @@ def test_the_style_asked_for_decides_where_the_text_does_not_tell() -> None:
     assert parse_polygons(text).polygons[0].max() == 0.001
     assert parse_polygons(text, style="permille").polygons[0].max() == 0.001
     assert parse_polygons(text, style="unit").polygons[0].max() == 1
-    assert parse_points("[1,0]", style="unit").points.tolist() == [[1, 0]]
     assert parse_box("[0,0,1,1]", style="unit").boxes.tolist() == [[0, 0, 1, 1]]
 
 
@@ -236,7 +236,6 @@ def test_any_number_that_json_writes_is_read(boxes: list[list[float]]) -> None:
 )
 def test_nothing_there_is_an_answer(text: str) -> None:
     assert (parse_polygons(text).polygons, parse_polygons(text).error) == ([], None)
-    assert (len(parse_points(text).points), parse_points(text).error) == (0, None)
     assert (len(parse_box(text).boxes), parse_box(text).error) == (0, None)
 
 
@@ -295,7 +294,6 @@ def test_published_answers_are_strict_in_the_published_style(wording: str) -> No
 def test_any_text_is_read_or_refused(text: str, strict: bool) -> None:
     for parsed, values in (
         (parse_polygons(text, strict=strict), parse_polygons(text, strict=strict).polygons),
-        (parse_points(text, strict=strict), [parse_points(text, strict=strict).points]),
         (parse_box(text, strict=strict), [parse_box(text, strict=strict).boxes]),
     ):
         assert parsed.error is None or not any(map(len, values))
@@ -332,5 +330,4 @@ def test_any_text_is_read_or_refused(text: str, strict: bool) -> None:
 def test_hostile_text_of_a_hundred_kilobytes_is_read_in_one_pass(text: str) -> None:
     for strict in (False, True):
         parse_polygons(text, strict=strict)
-        parse_points(text, strict=strict)
         parse_box(text, strict=strict)

@@ -76,3 +76,5 @@ class Architecture:
     """Whether its language model is a mixture of experts."""
     token_counter: Callable[[str], Callable[[str], int] | None] = lambda base: None
     """`model.base` -> what counts its tokens without a download, where something installed does."""
+    register: Callable[[], None] = lambda: None
+    """Tells transformers' Auto classes of its model, where that is one of ours."""

@@ -147,6 +147,12 @@ def _decoder_sizes(nano: "NanoConfig", tokenizer: "PreTrainedTokenizerFast") -> 
     }
 
 
+def _register() -> None:
+    from simpleseg_core.models.kimi_vl.registration import register
+
+    register()
+
+
 ARCHITECTURE = Architecture(
     name="kimi_vl",
     model_types=("kimi_vl",),
@@ -159,4 +165,5 @@ ARCHITECTURE = Architecture(
     forward=_Forward(),
     build=_build,
     experts=True,
+    register=_register,
 )
