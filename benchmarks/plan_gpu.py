@@ -23,6 +23,7 @@ from transformers.initialization import no_init_weights
 
 from simpleseg_core.config import Config, TrainConfig
 from simpleseg_core.config.files import load_profile
+from simpleseg_core.models.attention import attend_by_length
 from simpleseg_core.models.loading import DTYPES
 from simpleseg_core.planning.memory import MicroBatch, StepMemory, inputs_of, step_memory
 from simpleseg_core.planning.shape import model_shape
@@ -66,10 +67,12 @@ def planned(case: Case) -> StepMemory:
     return step_memory(model_shape(config.model), config.model, train, batch, 1)
 
 
-def measure(case: Case) -> tuple[float, float, float]:
+def measure(case: Case, call_per_window: bool) -> tuple[float, float, float]:
     """Bytes at the peak, seconds of a step of one micro-batch, and MFU."""
     config, train, batch = settings(case)
     model = _model(config, train)
+    if not call_per_window:
+        attend_by_length(model)
     optimizer = build_optimizer(cast(nn.Module, model), train.optimizer)
     inputs, keep, targets = inputs_of(batch)
     inputs["pixel_values"].normal_()
@@ -109,8 +112,8 @@ def _peak() -> float:
     return next(peak for known, peak in PEAK_TFLOPS.items() if known in name)
 
 
-def _row(name: str, plan: float | None) -> str:
-    command = [sys.executable, "-m", "benchmarks.plan_gpu", "--child", name]
+def _row(name: str, plan: float | None, options: list[str]) -> str:
+    command = [sys.executable, "-m", "benchmarks.plan_gpu", "--child", name, *options]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode:
         return f"| {name} | failed: {done.stderr.strip().splitlines()[-1]} |"
@@ -125,14 +128,16 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--cases", nargs="+", choices=CASES, default=list(CASES))
     parser.add_argument("--measured-only", action="store_true", help="plan nothing: counting takes minutes of a CPU")
+    parser.add_argument("--call-per-window", action="store_true", help="attention as transformers calls it")
     parser.add_argument("--child", choices=CASES, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.child:
-        print(*measure(CASES[arguments.child]))
+        print(*measure(CASES[arguments.child], arguments.call_per_window))
         return
+    options = ["--call-per-window"] * arguments.call_per_window
     print("| case | planned, GiB | measured, GiB | ratio | tokens/s | MFU |\n|---|---|---|---|---|---|")
     for name in arguments.cases:
-        print(_row(name, None if arguments.measured_only else planned(CASES[name]).peak / GIB), flush=True)
+        print(_row(name, None if arguments.measured_only else planned(CASES[name]).peak / GIB, options), flush=True)
 
 
 if __name__ == "__main__":

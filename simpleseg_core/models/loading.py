@@ -12,6 +12,7 @@ from transformers.core_model_loading import revert_weight_conversion
 from simpleseg_core.config import ModelConfig
 from simpleseg_core.files import flush
 from simpleseg_core.models.architectures import architecture
+from simpleseg_core.models.attention import attend_by_length
 from simpleseg_core.models.auto import read_model, read_processor
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
@@ -23,7 +24,10 @@ def load_model(path: str | Path, config: ModelConfig) -> PreTrainedModel:
     Raises:
         OSError: no such folder or hub id, or no safetensors in it.
     """
-    return read_model(path, config.trust_remote_code, dtype=DTYPES[config.dtype], attn_implementation=config.attention)
+    how = {"dtype": DTYPES[config.dtype], "attn_implementation": config.attention}
+    model = read_model(path, config.trust_remote_code, **how)
+    attend_by_length(model)
+    return model
 
 
 def load_processor(path: str | Path, config: ModelConfig) -> ProcessorMixin:

@@ -17,6 +17,7 @@ from transformers.core_model_loading import WeightConverter, WeightRenaming, ren
 from transformers.utils.hub import cached_file, get_checkpoint_shard_files
 
 from simpleseg_core.config import ModelConfig
+from simpleseg_core.models.attention import attend_by_length
 from simpleseg_core.models.auto import read_config
 from simpleseg_core.models.loading import DTYPES
 
@@ -29,6 +30,7 @@ def skeleton(path: str | Path, config: ModelConfig) -> PreTrainedModel:
         model: PreTrainedModel = AutoModelForImageTextToText.from_config(
             described, dtype=DTYPES[config.dtype], trust_remote_code=remote, attn_implementation=config.attention
         )
+    attend_by_length(model)
     if cached_file(str(path), "generation_config.json", _raise_exceptions_for_missing_entries=False):
         model.generation_config = GenerationConfig.from_pretrained(str(path))
     return model

@@ -16,6 +16,7 @@ from torch.testing._internal.distributed.fake_pg import FakeStore
 from transformers import AutoModelForImageTextToText, PreTrainedConfig, PreTrainedModel
 
 from simpleseg_core.config import ModelConfig, TrainConfig
+from simpleseg_core.models.attention import attend_by_length
 from simpleseg_core.models.loading import DTYPES
 from simpleseg_core.planning._fake import fake_tensors
 from simpleseg_core.training.lora import add_adapters
@@ -121,6 +122,7 @@ def _model(shape: PreTrainedConfig, model: ModelConfig, dtype: torch.dtype) -> P
     made: PreTrainedModel = AutoModelForImageTextToText.from_config(
         shape, dtype=dtype, attn_implementation=model.attention
     )
+    attend_by_length(made)
     return made
 
 

@@ -12,8 +12,8 @@ from transformers import PreTrainedModel
 from transformers import initialization as init
 from transformers.activations import ACT2FN
 from transformers.modeling_layers import GradientCheckpointingLayer
-from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 
+from simpleseg_core.models.attention import attend
 from simpleseg_core.models.kimi_vl.configuration import MoonViTConfig
 
 _THETA = 10_000.0
@@ -86,8 +86,6 @@ class MLP(nn.Module):
 class EncoderLayer(GradientCheckpointingLayer):
     """Attention within each image, and an MLP."""
 
-    is_causal = False
-
     def __init__(self, config: MoonViTConfig) -> None:
         super().__init__()
         size = config.hidden_size
@@ -105,13 +103,8 @@ class EncoderLayer(GradientCheckpointingLayer):
     def _attention(self, hidden: Tensor, angles: Tensor, lengths: list[int]) -> Tensor:
         query, key, value = self.wqkv(hidden).unflatten(-1, (3, self._heads, -1)).unbind(1)
         query, key = rotate(query, angles), rotate(key, angles)
-        attend = ALL_ATTENTION_FUNCTIONS[self.config._attn_implementation]
-        images = (each.transpose(0, 1)[None].split(lengths, dim=2) for each in (query, key, value))
-        scaling = query.shape[-1] ** -0.5
-        attended = [
-            attend(self, *image, attention_mask=None, scaling=scaling)[0] for image in zip(*images, strict=True)
-        ]
-        return torch.cat(attended, 1)[0].flatten(1)
+        query, key, value = query.transpose(0, 1), key.transpose(0, 1), value.transpose(0, 1)
+        return attend(query, key, value, lengths, query.shape[-1] ** -0.5).flatten(1)
 
 
 class Encoder(nn.Module):
