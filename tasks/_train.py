@@ -7,11 +7,10 @@ from shutil import copytree, rmtree
 
 from simpleseg_core.config import Config, Section, TrainConfig
 from simpleseg_core.contract import Context, Inputs, StageResult
-from simpleseg_core.data.records import PROMPTS, read_rows
 from simpleseg_core.fingerprint import fingerprint, weights
 from simpleseg_core.journal import Journal
 from simpleseg_core.training.launch import launch
-from simpleseg_core.training.probe import GenerationProbe
+from simpleseg_core.training.probe import GenerationProbe, probe_queries
 from simpleseg_core.training.run import HeldOut, SupervisedRun
 from simpleseg_core.training.samples import ConversationTable, Samples, SceneStream
 
@@ -32,7 +31,7 @@ def run_training(
         _check_lengths(name, train, samples, start, config, context)
     pictures = inputs["images"].parent.absolute()
     probe = GenerationProbe(
-        _prompts(inputs["dataset"], _PROBES), pictures, name=f"{name} answers", style=config.dataset.style
+        probe_queries(inputs["dataset"], _PROBES), pictures, name=f"{name} answers", style=config.dataset.style
     )
     held_out = _held_out(train, inputs["dataset"], pictures, config)
     run = SupervisedRun(
@@ -101,16 +100,8 @@ def _held_conversations(train: TrainConfig) -> int:
 def _held_out(train: TrainConfig, dataset: Path, images: Path, config: Config) -> HeldOut | None:
     if train.held_out is None:
         return None
-    queries = _prompts(dataset, train.held_out.queries)
+    queries = probe_queries(dataset, train.held_out.queries)
     return HeldOut(_held_conversations(train), queries, images, config.evaluate.max_tokens, config.dataset.style)
-
-
-def _prompts(dataset: Path, count: int) -> list[dict[str, object]]:
-    """So many benchmark queries of different kinds, the same in every run."""
-    for table in sorted(dataset.glob("benchmarks/*val.parquet")):
-        rows = read_rows(table, PROMPTS)
-        return rows[:: max(1, len(rows) // max(1, count))][:count]
-    return []
 
 
 def _pass_on(start: str, output: Path) -> StageResult:

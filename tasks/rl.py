@@ -21,6 +21,7 @@ def run(config: Config, inputs: Inputs, outputs: Outputs, context: Context) -> S
         copytree(inputs["model"], outputs["model"])
         return StageResult(metrics={"steps": 0})
     from simpleseg_core.report.rollouts import render_rollouts
+    from simpleseg_core.training.probe import probe_queries
     from simpleseg_core.training.rl import RLRun, train_rl
 
     table = inputs["dataset"] / "rl.parquet"
@@ -33,7 +34,7 @@ def run(config: Config, inputs: Inputs, outputs: Outputs, context: Context) -> S
         start=inputs["model"],
         prompts=prompts,
         images=inputs["images"].parent,
-        probes=_probes(inputs["dataset"]),
+        probes=probe_queries(inputs["dataset"], _PROBES),
         render=partial(render_rollouts, images=ImageStore(inputs["images"].parent)),
         output=outputs["model"],
         fingerprint=fingerprint(
@@ -63,11 +64,3 @@ def _check_lengths(
             f"rl.rollout.max_length {rollout.max_length}: the longest prompt has {found} tokens and its answer may "
             f"have {rollout.max_tokens} (max_tokens): raise the one to {found + rollout.max_tokens}, or lower the other"
         )
-
-
-def _probes(dataset: Path) -> list[dict[str, object]]:
-    """A few queries of the first validation benchmark, the same in every run."""
-    for table in sorted(dataset.glob("benchmarks/*val.parquet")):
-        rows = read_rows(table, PROMPTS)
-        return rows[:: max(1, len(rows) // _PROBES)][:_PROBES]
-    return []

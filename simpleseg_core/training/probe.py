@@ -9,6 +9,7 @@ import numpy as np
 from PIL import Image
 
 from simpleseg_core.data.outlines import row_mask
+from simpleseg_core.data.records import PROMPTS, read_rows
 from simpleseg_core.data.shards import ImageStore
 from simpleseg_core.geometry import Mask, polygons_to_mask
 from simpleseg_core.grammar import Style, parse_polygons
@@ -19,6 +20,14 @@ if TYPE_CHECKING:  # the process that announces a probe does not answer it
     from transformers import PreTrainedModel, ProcessorMixin
 
     from simpleseg_core.rollout import Completion, Request
+
+
+def probe_queries(dataset: Path, count: int) -> list[dict[str, Any]]:
+    """So many queries of different kinds (rows of PROMPTS) of the first validation benchmark, the same in every run."""
+    for table in sorted(dataset.glob("benchmarks/*val.parquet")):
+        rows = read_rows(table, PROMPTS)
+        return rows[:: max(1, len(rows) // max(1, count))][:count]
+    return []
 
 
 @dataclass(frozen=True)
