@@ -13,6 +13,7 @@ from urllib.request import getproxies, proxy_bypass
 
 import psutil
 
+from simpleseg_core.commit import commit_of
 from simpleseg_core.config.files import load_config
 from simpleseg_core.environment import LOOPBACK_HOSTS, has_gpu
 from tasks.graph import STAGES
@@ -86,7 +87,7 @@ def _write_access(root: Path) -> Check:
 
 
 def _git(root: Path) -> Check:
-    commit = _output("git", "-C", str(root), "rev-parse", "--short", "HEAD")
+    commit = commit_of(root)
     if commit is None:
         cure = "install git and work in a clone with at least one commit: DVC versions data beside it"
         return Check("git", False, "no commit found", cure)
