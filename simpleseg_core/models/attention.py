@@ -1,7 +1,7 @@
 """Attention within each image or window of a vision tower, all those of one length in one call.
 
 Without flash-attn, transformers calls attention once for each window of each image: 80 times a layer and image at
-Qwen2.5-VL's sizes, and starting so many kernels takes longer than all else that a GPU does in a step.
+published sizes, and starting so many kernels takes longer than all else that a GPU does in a step.
 """
 
 from collections.abc import Sequence

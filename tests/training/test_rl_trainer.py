@@ -62,7 +62,8 @@ def mean_logps(folder: Path, weights: dict[str, torch.Tensor], groups: list[Grou
     They bear the names of checkpoints, which only `from_pretrained` reads, not those of modules.
     """
     start, processor = load_model(folder, TINY), load_processor(folder, TINY)
-    model = type(start).from_pretrained(None, config=start.config, state_dict=weights, dtype=torch.float32)
+    config = type(start.config).from_pretrained(folder)
+    model = type(start).from_pretrained(None, config=config, state_dict=weights, dtype=torch.float32)
     policy = Policy(model, processor, forbidden_ids(str(folder)), 1.0)
     prompts = policy.encode([group.request for group in groups])
     answers = [AnswerTokens(i, c.token_ids) for i, group in enumerate(groups) for c in group.completions]
